@@ -1,0 +1,193 @@
+"""Decoders of dense and convolutional layers."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from disvae.likelihoods import Bernoulli
+from disvae.nn import (
+    as_shape,
+    check_context,
+    check_dtype,
+    check_shape,
+    conv_up,
+    halvings,
+    mlp,
+    positive_int,
+)
+from disvae.nn.networks import Activation, default_channels, image_shape
+
+LikelihoodFactory = Callable[[tuple[int, ...]], nn.Module]
+
+
+class _FeedForward(nn.Module):
+    """Dense layers that also see the context, a trunk that gives the shape, and a head."""
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: tuple[int, ...],
+        head: nn.Module,
+        trunk: nn.Module,
+        trunk_features: int,
+        *,
+        hidden: Sequence[int],
+        activation: Activation,
+        context_dim: int,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = positive_int(latent_dim, "latent_dim")
+        self.data_shape = data_shape
+        self.context_dim = context_dim
+        self.dense, features = mlp(latent_dim + context_dim, hidden, activation)
+        self.project = nn.Linear(features, trunk_features)
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Distribution:
+        """The likelihood of latents ``sample_shape + (B, D)``, one for each of them."""
+        check_shape(
+            z, (self.latent_dim,), "z", lead="..., B", mend="build the decoder for its latent_dim"
+        )
+        check_dtype(z, self, "z")
+        lead = z.shape[:-1]
+        if self.context_dim:
+            c = check_context(context, self.context_dim, lead[-1]).to(z.dtype)
+            z = torch.cat((z, c.expand(*lead, self.context_dim)), dim=-1)
+        # convolutions take one batch axis
+        parameters = self.trunk(self.project(self.dense(z.flatten(0, -2))))
+        return self.head(parameters.unflatten(0, lead))
+
+
+def _head_channels(head: nn.Module, data_shape: tuple[int, ...]) -> int:
+    """How many channels a likelihood head wants; one of the user's need not say."""
+    return getattr(head, "channels", data_shape[0])
+
+
+class MLP(_FeedForward):
+    r"""Dense layers, and a likelihood head for data of any shape.
+
+    Args:
+        latent_dim: The number D of latent dimensions.
+        data_shape: The shape of one datum; an integer means a vector.
+        hidden: The width of each dense layer.
+        activation: Makes the module that follows each layer but the last.
+        likelihood: Makes the head from ``data_shape``: a class of ``disvae.likelihoods``, or any
+            callable, such as ``functools.partial(likelihoods.Normal, scale=0.1)``.
+        context_dim: The size of the context, which is joined to z. With 0 a context is accepted
+            and ignored.
+
+    Shape:
+        Latents ``sample_shape + (B, D)`` and context ``(B, context_dim)`` to a distribution of
+        batch shape ``sample_shape + (B,)`` and event shape ``data_shape``.
+
+    Raises:
+        ValueError: If a size is below 1, or the latents or the context have another shape.
+        TypeError: If the latents or the context are not floating point.
+
+    Example:
+        >>> import torch
+        >>> p = MLP(10, 784, hidden=(256, 512))(torch.randn(5, 4, 10))
+        >>> p.batch_shape, p.event_shape
+        (torch.Size([5, 4]), torch.Size([784]))
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: int | Sequence[int],
+        *,
+        hidden: Sequence[int] = (256, 512),
+        activation: Activation = nn.ReLU,
+        likelihood: LikelihoodFactory = Bernoulli,
+        context_dim: int = 0,
+    ) -> None:
+        shape = as_shape(data_shape)
+        head = likelihood(shape)
+        output = (_head_channels(head, shape), *shape[1:])
+        super().__init__(
+            latent_dim,
+            shape,
+            head,
+            nn.Unflatten(-1, output),
+            torch.Size(output).numel(),
+            hidden=hidden,
+            activation=activation,
+            context_dim=context_dim,
+        )
+
+
+class Conv(_FeedForward):
+    r"""Dense layers, transposed convolutions that double an image, and a likelihood head.
+
+    The mirror of :class:`disvae.encoders.Conv`, for images of any size from 8x8 up.
+
+    Args:
+        latent_dim: The number D of latent dimensions.
+        data_shape: ``(channels, height, width)``.
+        channels: The channels before each convolution, from the smallest image on. By default the
+            mirror of the encoder's: (64, 64, 32, 32) at 64x64, (64, 64, 32) at 32x32.
+        hidden: The width of each dense layer before the convolutions.
+        activation: Makes the module that follows each layer but the last.
+        likelihood: Makes the head from ``data_shape``: a class of ``disvae.likelihoods``, or any
+            callable, such as ``functools.partial(likelihoods.Normal, scale=0.1)``.
+        context_dim: The size of the context, which is joined to z. With 0 a context is accepted
+            and ignored.
+
+    Shape:
+        Latents ``sample_shape + (B, D)`` and context ``(B, context_dim)`` to a distribution of
+        batch shape ``sample_shape + (B,)`` and event shape ``data_shape``.
+
+    Raises:
+        ValueError: If the image is smaller than 8x8 or too small for the convolutions, a size is
+            below 1, or the latents or the context have another shape.
+        TypeError: If the latents or the context are not floating point.
+
+    Example:
+        >>> import torch
+        >>> p = Conv(10, (3, 64, 64))(torch.randn(4, 10))
+        >>> p.batch_shape, p.event_shape
+        (torch.Size([4]), torch.Size([3, 64, 64]))
+
+    References:
+        Burgess et al., Understanding disentangling in β-VAE, 2018,
+        https://arxiv.org/abs/1804.03599, appendix A.1, for the layers.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Sequence[int],
+        *,
+        channels: Sequence[int] | None = None,
+        hidden: Sequence[int] = (256,),
+        activation: Activation = nn.ReLU,
+        likelihood: LikelihoodFactory = Bernoulli,
+        context_dim: int = 0,
+    ) -> None:
+        shape = image_shape(data_shape)
+        widths = default_channels(shape[1:])[::-1] if channels is None else tuple(channels)
+        if not widths:
+            raise ValueError(
+                "Expected at least one width in channels, but got none; "
+                "use decoders.MLP for a decoder without convolutions."
+            )
+        sizes = halvings(shape[1:], len(widths))[::-1]
+        start = (widths[0], *sizes[0])
+        head = likelihood(shape)
+        super().__init__(
+            latent_dim,
+            shape,
+            head,
+            nn.Sequential(
+                activation(),
+                nn.Unflatten(-1, start),
+                conv_up(widths, _head_channels(head, shape), sizes, activation),
+            ),
+            torch.Size(start).numel(),
+            hidden=hidden,
+            activation=activation,
+            context_dim=context_dim,
+        )

@@ -1,0 +1,74 @@
+"""The one place where shipped parts and objectives draw random numbers.
+
+Every draw is ``noise(sampler, shape, ...)``: a sampler of torch that *returns* new numbers
+(``torch.randn``, ``torch.rand``, ``torch.randperm``), never one that fills a tensor in place, which
+``torch.vmap(randomness="different")`` refuses. A test can put another source in its place with
+:func:`replace_noise`, and so feed the same numbers to two programs that ought to agree.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+Sampler = Callable[..., Tensor]
+Source = Callable[..., Tensor]
+
+
+def _torch_source(
+    sampler: Sampler, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return sampler(shape, dtype=dtype, device=device)
+
+
+_source: Source = _torch_source
+
+
+def noise(
+    sampler: Sampler, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    r"""Draw random numbers from the current source, torch's global generator by default.
+
+    Args:
+        sampler: The function of torch that makes the numbers, e.g. ``torch.randn``.
+        shape: The shape to draw.
+        dtype: The dtype of the result.
+        device: The device of the result.
+
+    Shape:
+        The result has shape ``shape``.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> noise(torch.randn, (2, 3), dtype=torch.float64, device=torch.device("cpu")).shape
+        torch.Size([2, 3])
+    """
+    return _source(sampler, shape, dtype=dtype, device=device)
+
+
+@contextmanager
+def replace_noise(source: Source) -> Iterator[None]:
+    r"""Let ``source(sampler, shape, dtype=, device=)`` make every random number inside the block.
+
+    Meant for tests: two programs that are given the same numbers can be compared value by value.
+    The source is shared by all threads of the process.
+
+    Args:
+        source: Called as :func:`noise` is, and returns a tensor of the shape asked for.
+
+    Example:
+        >>> import torch
+        >>> from disvae import distributions
+        >>> d = distributions.Normal(torch.ones(2), torch.ones(2))
+        >>> with replace_noise(lambda sampler, shape, *, dtype, device: torch.zeros(shape)):
+        ...     d.rsample()
+        tensor([1., 1.])
+    """
+    global _source
+    previous, _source = _source, source
+    try:
+        yield
+    finally:
+        _source = previous

@@ -1,0 +1,143 @@
+"""What every objective is: a module that turns a model and a batch into losses."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Size, Tensor, nn
+
+from disvae.model import VAE, VAEOutput
+from disvae.objectives.schedules import Step, check_weight
+
+Schedule = Callable[[Step], Tensor | float]
+Weight = float | Schedule
+
+
+class Losses(NamedTuple):
+    """What an objective returns.
+
+    Attributes:
+        total: The scalar to differentiate.
+        terms: The detached, unweighted mean of each named term, in nats per datum where a term is
+            a log density. The names are the same at every call.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    r"""The base of all objectives: override ``loss``, or ``forward`` where one pass is not enough.
+
+    Attributes:
+        sample_shape: The shape of the posterior samples drawn for each datum.
+
+    Example:
+        >>> import torch, disvae
+        >>> from disvae import decoders, encoders, objectives, priors
+        >>> class Reconstruct(objectives.Objective):
+        ...     def loss(self, out, step=None):
+        ...         value = -out.likelihood.log_prob(out.x).mean()
+        ...         return objectives.Losses(value, {"reconstruction": value.detach()})
+        >>> model = disvae.VAE(encoders.MLP(8, 2), decoders.MLP(2, 8), prior=priors.Normal(2))
+        >>> list(Reconstruct()(model, torch.rand(16, 8)).terms)
+        ['reconstruction']
+    """
+
+    sample_shape: Size = Size()
+
+    def forward(
+        self, model: VAE, x: Tensor, *, context: Tensor | None = None, step: Step = None
+    ) -> Losses:
+        """The losses of one batch: one pass of the model, then :meth:`loss`."""
+        return self.loss(model(x, context, self.sample_shape), step)
+
+    def loss(self, out: VAEOutput, step: Step = None) -> Losses:
+        """The losses of one pass."""
+        raise TypeError(
+            f"Expected {type(self).__name__} to define loss(out, step) or forward(model, x), but "
+            f"it has neither; override one of them."
+        )
+
+
+class WeightedSum(Objective):
+    r"""A weighted sum of named terms, written as it stands in a paper.
+
+    .. math::
+
+        L = \sum_k w_k(t)\,\overline{T_k} + A_k
+
+    :math:`\overline{T_k}` is the mean of term k over samples and batch. A term may return
+    ``(value, auxiliary)``: the auxiliary :math:`A_k`, such as an adversary's own loss, is added as
+    it is, never multiplied by the weight, and logged as ``<name>_auxiliary``. A term whose weight
+    is the number 0 is logged and left out of the sum.
+
+    Args:
+        **terms: For each name a pair of a weight, which is a number or a schedule, and a term,
+            which is an ``nn.Module`` from :class:`disvae.VAEOutput` to a tensor of shape
+            ``(..., B)`` or ``()``.
+
+    Raises:
+        ValueError: If there is no term, or a weight is negative, NaN or infinite.
+        TypeError: If an entry is not a pair of a weight and a module.
+
+    Example:
+        >>> from disvae.objectives import WeightedSum, schedules, terms
+        >>> objective = WeightedSum(
+        ...     reconstruction=(1.0, terms.Reconstruction()),
+        ...     kl=(schedules.Linear(0.0, 4.0, steps=10_000), terms.KL()),
+        ... )
+        >>> print(objective)
+        reconstruction + Linear(0.0 → 4.0, 10000 steps)·kl
+    """
+
+    def __init__(self, **terms: tuple[Weight, nn.Module]) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError(
+                "Expected at least one term, but got none; "
+                "pass e.g. reconstruction=(1.0, terms.Reconstruction())."
+            )
+        self.weights: dict[str, Weight] = {}
+        self.terms = nn.ModuleDict()
+        for name, entry in terms.items():
+            if not (isinstance(entry, tuple) and len(entry) == 2):
+                raise TypeError(
+                    f"Expected {name} to be a pair (weight, term), but got {entry!r:.80}; "
+                    f"write {name}=(1.0, term)."
+                )
+            weight, term = entry
+            if not isinstance(term, nn.Module):
+                raise TypeError(
+                    f"Expected the term of {name} to be an nn.Module, but got {term!r:.80}; "
+                    f"pass an instance, not a class or a function."
+                )
+            self.weights[name] = weight if callable(weight) else check_weight(weight, name)
+            self.terms[name] = term
+
+    def loss(self, out: VAEOutput, step: Step = None) -> Losses:
+        """The weighted sum of all terms of one pass."""
+        total = out.z.new_zeros(())
+        values: dict[str, Tensor] = {}
+        for name, term in self.terms.items():
+            result = term(out)
+            value, auxiliary = result if isinstance(result, tuple) else (result, None)
+            value = value.mean()
+            values[name] = value.detach()
+            given = self.weights[name]
+            weight = given(step) if callable(given) else given
+            if isinstance(weight, Tensor):
+                total = total + weight.to(value.dtype) * value
+            elif weight != 0:
+                total = total + weight * value
+            if auxiliary is not None:
+                auxiliary = auxiliary.mean()
+                values[f"{name}_auxiliary"] = auxiliary.detach()
+                total = total + auxiliary
+        return Losses(total, values)
+
+    def __str__(self) -> str:
+        parts = []
+        for name, weight in self.weights.items():
+            factor = str(weight) if callable(weight) else f"{weight:g}"
+            parts.append(name if factor == "1" else f"{factor}·{name}")
+        return " + ".join(parts)

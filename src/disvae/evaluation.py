@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from disvae.distributions import is_factorised, kl, marginals, point
 from disvae.model import VAE, VAEOutput, evaluating
-from disvae.nn import positive_int
+from disvae.nn import as_pair, positive_int
 
 Data = Tensor | Dataset | Iterable[Any]
 Context = Tensor | Callable[[Any], Tensor] | None
@@ -307,8 +307,7 @@ def _batches(
     device = next((p.device for p in model.parameters()), None)
     start = 0
     for batch in loader:
-        pair = isinstance(batch, tuple | list)
-        x, y = (batch[0], batch[1] if len(batch) > 1 else None) if pair else (batch, None)
+        x, y = as_pair(batch)
         if isinstance(context, Tensor):
             c: Tensor | None = context[start : start + len(x)]
         else:

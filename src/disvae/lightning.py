@@ -8,6 +8,7 @@ from torch import Tensor
 
 from disvae._extras import require
 from disvae.model import VAE
+from disvae.nn import as_pair
 from disvae.objectives import Losses, Objective
 from disvae.training import TrainStep
 
@@ -72,16 +73,16 @@ class LitVAE(lightning.LightningModule):  # type: ignore[name-defined]
         return self.optimizer(self.parameters(), lr=self.lr)
 
     def _losses(self, batch: Any) -> Losses:
-        x, y = (batch[0], batch[1]) if isinstance(batch, tuple | list) else (batch, None)
+        x, y = as_pair(batch)
         context = None if self.context is None else self.context(y)
         step = torch.tensor(self.global_step, device=self.device)
         return self.train_step(x, context, step)
 
     def _log(self, stage: str, losses: Losses, batch: Any) -> None:
-        size = len(batch[0] if isinstance(batch, tuple | list) else batch)
+        x, _ = as_pair(batch)
         values = {"total": losses.total.detach(), **losses.terms}
         self.log_dict(
             {f"{stage}/{name}": value for name, value in values.items()},
             prog_bar=stage == "train",
-            batch_size=size,
+            batch_size=len(x),
         )

@@ -13,8 +13,9 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
+
+from disvae._extras import require
 
 if TYPE_CHECKING:
     import requests
@@ -35,7 +36,7 @@ def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
         return Path(folder)
     if importlib.util.find_spec("pooch") is None:
         return None
-    return Path(_pooch().os_cache("disvae"))
+    return Path(require("pooch", "download").os_cache("disvae"))
 
 
 def locate(relative: str, root: str | os.PathLike[str] | None) -> Path:
@@ -73,7 +74,7 @@ def fetch(
         ImportError: pooch is not installed.
         ConnectionError: The server cannot be reached, or does not give the whole file.
     """
-    pooch = _pooch()
+    pooch = require("pooch", "download")
     # A dependency of pooch.
     import requests
 
@@ -151,14 +152,3 @@ def _compare(found: str, md5: str, path: Path, remedy: str) -> None:
 def _close_if_refused(response: "requests.Response", **_: object) -> None:
     if not response.ok:
         response.close()
-
-
-def _pooch() -> ModuleType:
-    try:
-        import pooch
-    except ImportError as error:
-        raise ImportError(
-            "Expected the package pooch, which downloads data sets, but got no such package; "
-            "install it with pip install disvae[download]."
-        ) from error
-    return pooch

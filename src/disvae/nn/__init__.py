@@ -1,5 +1,6 @@
 """Networks and helpers that know nothing of variational autoencoders."""
 
+from disvae.nn.batches import as_pair
 from disvae.nn.checks import (
     as_shape,
     check_context,
@@ -16,6 +17,7 @@ __all__ = [
     "AffineHead",
     "ScaleParameter",
     "Unconditional",
+    "as_pair",
     "as_shape",
     "check_context",
     "check_dtype",

@@ -1,0 +1,77 @@
+"""Configuration of the documentation, built by ``make docs``."""
+
+import os
+from typing import Any
+
+from numpy.typing import ArrayLike
+from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
+
+import disvae
+
+# Executed pages use one thread: sums are then added in one order, and give the same digits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+project = "disvae"
+author = "The disvae developers"
+copyright = "The disvae developers"
+version = release = disvae.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+default_role = "code"
+
+html_theme = "furo"
+html_title = f"disvae {release}"
+html_copy_source = False
+html_show_sphinx = False
+
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"  # never an output of older code
+nb_execution_in_temp = True  # the pages may write pictures
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autosummary_ignore_module_all = False
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shape"]
+
+# numpy's alias stands for a union of a dozen private classes
+_ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+
+
+def shorten(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    return_annotation: str | None,
+) -> tuple[str | None, str | None]:
+    """Signatures as they are written: ``ArrayLike``, and not what it stands for."""
+    if signature is not None:
+        signature = signature.replace(_ARRAY_LIKE, "ArrayLike")
+    return signature, return_annotation
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", shorten)

@@ -1,16 +1,23 @@
 """Configuration of the documentation, built by ``make docs``."""
 
+import logging
 import os
+import re
 from typing import Any
 
 from numpy.typing import ArrayLike
 from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
+from torch import nn
 
 import disvae
+from disvae.metrics import discretise
 
 # Executed pages use one thread: sums are then added in one order, and give the same digits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# myst-nb would announce every page it executes, also under -q.
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "disvae"
 author = "The disvae developers"
@@ -33,6 +40,8 @@ html_theme = "furo"
 html_title = f"disvae {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["disvae.css"]
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -54,8 +63,10 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape"]
 
-# numpy's alias stands for a union of a dozen private classes
+# What autodoc would spell out, or leave as the name of a private constant.
 _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+_NDARRAY = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
+_CONSTANT = re.compile(r"\b(CODE_BINS|FACTOR_BINS)\b")
 
 
 def shorten(
@@ -67,9 +78,13 @@ def shorten(
     signature: str | None,
     return_annotation: str | None,
 ) -> tuple[str | None, str | None]:
-    """Signatures as they are written: ``ArrayLike``, and not what it stands for."""
+    """Signatures as they are written, with the values of default constants."""
+    if what == "class" and obj.__init__ is nn.Module.__init__:
+        signature = "()"  # it takes no arguments, though nn.Module names any
     if signature is not None:
         signature = signature.replace(_ARRAY_LIKE, "ArrayLike")
+        signature = _NDARRAY.sub(r"NDArray[\1]", signature)
+        signature = _CONSTANT.sub(lambda found: str(getattr(discretise, found[0])), signature)
     return signature, return_annotation
 
 

@@ -34,6 +34,12 @@ def test_every_image_is_in_its_row_and_column():
     assert (found[:, 8] == 1).all()
 
 
+def test_pixels_keep_their_order():
+    image = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8)
+    found = canvas(plotting.grid(image))
+    np.testing.assert_allclose(found[..., 0], image[0, 0], rtol=1e-6)
+
+
 def test_colour_channels_keep_their_order():
     images = torch.zeros(1, 1, 3, 8, 8)
     images[:, :, 0] = 1.0

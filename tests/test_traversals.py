@@ -50,6 +50,8 @@ def test_each_row_moves_its_own_dimension_through_the_quantiles_of_the_prior(pri
         scale = prior.scale()[d].item()
         expected[:, d] = torch.from_numpy(law.ppf(U, 0, scale)).float()
         torch.testing.assert_close(found[d], expected, rtol=1e-4, atol=1e-4)
+    some = traversals.traverse(model(prior), X, dims=[2, 0], steps=5)
+    assert torch.equal(some, found[[2, 0]])
 
 
 def test_a_flow_without_an_inverse_cdf_stays_where_it_has_mass():

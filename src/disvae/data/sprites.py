@@ -25,7 +25,7 @@ class Sprites(BatchedDataset):
     The factors are those of dSprites, and so are the sizes and places of the shapes: shape (square,
     ellipse, heart), scale (0.5 to 1), orientation, x and y (the middle half of the picture). A
     sprite is inside the picture at every scale, orientation and place. Two things are better than
-    in dSprites. The n orientations are $2\pi k/n$ with k < n: the full turn, which gives the same
+    in dSprites. The n orientations are :math:`2\pi k/n`, k < n: the full turn, which gives the same
     picture as 0, is left out. And a sprite turns about its centroid, so that its centre of mass
     depends on x and y alone. As in dSprites a square looks the same after a quarter of a turn, an
     ellipse after half of one; with an odd number of orientations no two pictures are equal.

@@ -11,6 +11,7 @@ from sphinx.util.typing import stringify_annotation
 from torch import nn
 
 import disvae
+from disvae.data import dsprites
 from disvae.metrics import discretise
 
 # Executed pages use one thread: sums are then added in one order, and give the same digits.
@@ -59,14 +60,17 @@ autosummary_ignore_module_all = False
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
 napoleon_use_rtype = False
-napoleon_custom_sections = ["Shape"]
+napoleon_custom_sections = ["Shape", ("Attributes", "params_style")]
 
 # What autodoc would spell out, or leave as the name of a private constant.
 _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
-_NDARRAY = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
-_CONSTANT = re.compile(r"\b(CODE_BINS|FACTOR_BINS)\b")
+_NDARRAY = re.compile(r"~numpy\.ndarray\[~?tuple\[.*?\], ~numpy\.dtype\[([^]]+)\]\]")
+_DEFAULTS = {
+    "CODE_BINS": discretise.CODE_BINS,
+    "FACTOR_BINS": discretise.FACTOR_BINS,
+    "_SIDE": dsprites._SIDE,
+}
 
 
 def shorten(
@@ -84,7 +88,8 @@ def shorten(
     if signature is not None:
         signature = signature.replace(_ARRAY_LIKE, "ArrayLike")
         signature = _NDARRAY.sub(r"NDArray[\1]", signature)
-        signature = _CONSTANT.sub(lambda found: str(getattr(discretise, found[0])), signature)
+        for constant, value in _DEFAULTS.items():
+            signature = signature.replace(f"= {constant}", f"= {value}")
     return signature, return_annotation
 
 

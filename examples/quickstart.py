@@ -47,7 +47,7 @@ if hasattr(dataset, "factors"):
     codes, factors = evaluation.encode(model, dataset)
     print(metrics.report(codes, factors, dataset.factor_names, compare={"untrained": untrained}))
     carried = metrics.carried_factors(codes, factors, dataset.factor_names)
-    labels = [f"z{d} {carried[d] or '–'}" for d in found.order]
+    labels = [f"z{d} {(found.active.active[d] and carried[d]) or '–'}" for d in found.order]
 
 Path("quickstart").mkdir(exist_ok=True)
 pairs = torch.stack([held_out[:12], model.reconstruct(held_out[:12])])

@@ -17,7 +17,7 @@ from disvae.nn import (
     mlp,
     positive_int,
 )
-from disvae.nn.networks import Activation, default_channels, image_shape, initialised
+from disvae.nn.networks import Activation, default_channels, image_shape
 
 LikelihoodFactory = Callable[[tuple[int, ...]], nn.Module]
 
@@ -42,9 +42,7 @@ class _FeedForward(nn.Module):
         self.data_shape = data_shape
         self.context_dim = context_dim
         self.dense, features = mlp(latent_dim + context_dim, hidden, activation)
-        # an output of the MLP, a layer before an activation of the convolutions
-        gain = 2.0 if any(True for _ in trunk.parameters()) else 1.0
-        self.project = initialised(nn.Linear(features, trunk_features), gain=gain)
+        self.project = nn.Linear(features, trunk_features)
         self.trunk = trunk
         self.head = head
 

@@ -1,45 +1,12 @@
-"""Plain feed-forward networks: dense layers, and convolutions that halve or double an image.
+"""Plain feed-forward networks: dense layers, and convolutions that halve or double an image."""
 
-Weights start as those of He et al. 2015 (Delving Deep into Rectifiers,
-https://arxiv.org/abs/1502.01852): normal with variance 2 / fan_in before an activation and
-1 / fan_in at an output, biases 0, so that signals keep their size from layer to layer. The default
-of PyTorch shrinks their variance six times in each layer. In a VAE that is the time during which
-the decoder does not yet hear the latents: on sprites it is several times as long.
-"""
-
-import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from torch import nn
 
 from disvae.nn.checks import as_shape, positive_int
 
 Activation = Callable[[], nn.Module]
-
-
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-def initialised(layer: Layer, *, gain: float = 2.0) -> Layer:
-    """The layer, with normal weights of variance ``gain / fan_in`` and biases 0.
-
-    Example:
-        >>> import torch
-        >>> _ = torch.manual_seed(0)
-        >>> round(initialised(nn.Linear(1000, 1000)).weight.var().item(), 4)
-        0.002
-    """
-    if isinstance(layer, nn.Linear):
-        fan_in = float(layer.in_features)
-    else:
-        fan_in = float(layer.in_channels * math.prod(layer.kernel_size))
-        if isinstance(layer, nn.ConvTranspose2d):
-            fan_in /= math.prod(layer.stride)  # only every stride-th tap meets an input
-    nn.init.normal_(layer.weight, 0.0, math.sqrt(gain / fan_in))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 def mlp(
@@ -60,7 +27,7 @@ def mlp(
     layers: list[nn.Module] = []
     for width in hidden:
         positive_int(width, "each width in hidden")
-        layers += [initialised(nn.Linear(features, width)), activation()]
+        layers += [nn.Linear(features, width), activation()]
         features = width
     return nn.Sequential(*layers), features
 
@@ -106,7 +73,7 @@ def conv_down(
     for width in channels:
         positive_int(width, "each width in channels")
         convolution = nn.Conv2d(in_channels, width, 4, stride=2, padding=1)
-        layers += [initialised(convolution), activation()]
+        layers += [convolution, activation()]
         in_channels = width
     return nn.Sequential(*layers)
 
@@ -139,9 +106,7 @@ def conv_up(
         convolution = nn.ConvTranspose2d(
             widths[i], widths[i + 1], 4, stride=2, padding=1, output_padding=odd
         )
-        last = i == len(channels) - 1
-        layers.append(initialised(convolution, gain=1.0 if last else 2.0))
-        layers.append(activation())
+        layers += [convolution, activation()]
     return nn.Sequential(*layers[:-1])
 
 

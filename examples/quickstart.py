@@ -15,7 +15,7 @@ SETS["dsprites"] = lambda **options: data.DSprites(size=32, **options)
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data", choices=SETS, default="sprites")
 parser.add_argument("--download", action="store_true", help="fetch the data where missing")
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--epochs", type=int, default=20)
 arguments = parser.parse_args()
 
 torch.manual_seed(0)
@@ -26,7 +26,7 @@ loader = DataLoader(TensorDataset(kept), batch_size=256, shuffle=True, drop_last
 encoder = encoders.Conv(dataset.image_shape, latent_dim=10)
 decoder = decoders.Conv(10, dataset.image_shape)
 model = disvae.VAE(encoder, decoder, prior=priors.Normal(10))
-objective = objectives.BetaTCVAE(dataset_size=len(kept), beta=4.0)
+objective = objectives.BetaTCVAE(dataset_size=len(kept), beta=8.0)
 untrained, _ = evaluation.encode(model, dataset)
 
 train = disvae.TrainStep(model, objective)
@@ -47,7 +47,7 @@ if hasattr(dataset, "factors"):
     codes, factors = evaluation.encode(model, dataset)
     print(metrics.report(codes, factors, dataset.factor_names, compare={"untrained": untrained}))
     carried = metrics.carried_factors(codes, factors, dataset.factor_names)
-    labels = [f"z{d} {(found.active.active[d] and carried[d]) or '–'}" for d in found.order]
+    labels = [f"z{d} {(found.active.mask[d] and carried[d]) or '–'}" for d in found.order]
 
 Path("quickstart").mkdir(exist_ok=True)
 pairs = torch.stack([held_out[:12], model.reconstruct(held_out[:12])])

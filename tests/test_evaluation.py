@@ -148,7 +148,7 @@ class TestSummary:
         model = VAE(Given(), decoders.MLP(D, 6), prior=priors.Normal(D))
         x = torch.rand(1000, 6)
         found = evaluation.active_units(model, x)
-        assert found.active.tolist() == [True, False, False]
+        assert found.mask.tolist() == [True, False, False]
         assert found.count == 1
         torch.testing.assert_close(found.variance[0], x[:, 0].var(correction=0))
 

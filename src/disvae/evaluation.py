@@ -152,12 +152,12 @@ class ActiveUnits:
 
     Attributes:
         count: How many are active.
-        active: For each dimension whether it is, ``(D,)``.
+        mask: For each dimension whether it is, ``(D,)``.
         variance: The variance of each dimension's posterior mean over the data, ``(D,)``.
     """
 
     count: int
-    active: Tensor
+    mask: Tensor
     variance: Tensor
 
 

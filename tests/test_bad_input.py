@@ -71,6 +71,32 @@ class Discrete(nn.Module):
         return torch.distributions.OneHotCategorical(logits=torch.zeros(len(x), 2))
 
 
+class Gamma(nn.Module):
+    """A likelihood of positive data."""
+
+    def __init__(self, data_shape):
+        super().__init__()
+
+    def forward(self, parameters):
+        return Independent(torch.distributions.Gamma(parameters.exp(), 1.0, validate_args=False), 1)
+
+
+class Box(nn.Module):
+    """A prior from which every normal posterior is infinitely far."""
+
+    def forward(self, context=None):
+        return Independent(torch.distributions.Uniform(-torch.ones(2), torch.ones(2)), 1)
+
+
+class Returns(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, out):
+        return self.value
+
+
 ones = torch.ones
 x = torch.rand(4, 6)
 
@@ -197,6 +223,72 @@ CASES = {
     "traversal of no steps": lambda: traversals.traverse(model(), x[:1], steps=0),
     "traversal of an empty span": lambda: traversals.traverse(model(), x[:1], span=(1.0, 1.0)),
     "interpolation between unlike batches": lambda: traversals.interpolate(model(), x[:1], x),
+    # what a stranger tried
+    "a pair for data": lambda: evaluation.encode(model(), (x, x)),
+    "an array for data": lambda: evaluation.encode(model(), x.numpy()),
+    "nothing for data": lambda: evaluation.encode(model(), None),
+    "dictionaries for data": lambda: evaluation.encode(model(), [{"x": x}]),
+    "strings for labels": lambda: evaluation.encode(model(), [(x, ["a"] * 4)]),
+    "a list of rows for context": lambda: evaluation.encode(conditional(), x, context=[1, 2]),
+    "a train step to evaluate": lambda: evaluation.encode(TrainStep(model(), objectives.ELBO()), x),
+    "reconstruction outside the support": lambda: model().reconstruct(x * 255),
+    "likelihood outside the support": lambda: evaluation.log_likelihood(model(), x * 255),
+    "negative data under a half-open support": lambda: VAE(
+        encoders.MLP(6, 2), decoders.MLP(2, 6, likelihood=Gamma), prior=priors.Normal(2)
+    )(-x),
+    "a uniform prior": lambda: TrainStep(
+        VAE(encoders.MLP(6, 2), decoders.MLP(2, 6), prior=Box()), objectives.ELBO()
+    )(x),
+    "a conditional prior as an unconditional one": lambda: VAE(
+        encoders.MLP(6, 2), decoders.MLP(2, 6), prior=posteriors.DiagonalNormal(3, 2)
+    )(x),
+    "NaN in the context": lambda: conditional()(x, ones(4, 3) * torch.nan),
+    "rows of context for a conditional prior": lambda: VAE(
+        encoders.MLP(6, 2), decoders.MLP(2, 6), prior=priors.Normal(2, context_dim=3)
+    )(x, ones(3, 3)),
+    "an integer for sample_shape": lambda: model()(x, None, 5),
+    "no samples in sample_shape": lambda: model()(x, None, (0,)),
+    "features of another size": lambda: posteriors.DiagonalNormal(6, 2)(torch.rand(4, 7)),
+    "logits of another shape": lambda: likelihoods.Bernoulli((1, 8, 8))(torch.zeros(4, 64)),
+    "logits of too many channels": lambda: likelihoods.Normal((1, 8, 8))(torch.zeros(4, 3, 8, 8)),
+    "hidden of one number": lambda: encoders.MLP(6, 2, hidden=512),
+    "channels of one number": lambda: decoders.Conv(2, (1, 8, 8), channels=32),
+    "an instance for activation": lambda: encoders.MLP(6, 2, activation=nn.ReLU()),
+    "a name for activation": lambda: encoders.MLP(6, 2, activation="relu"),
+    "an instance for posterior": lambda: encoders.MLP(
+        6, 2, posterior=posteriors.DiagonalNormal(6, 2)
+    ),
+    "a name for likelihood": lambda: decoders.MLP(2, 6, likelihood="bernoulli"),
+    "a float for data_shape": lambda: encoders.MLP(784.0, 2),
+    "nothing for data_shape": lambda: decoders.MLP(2, None),
+    "negative context_dim": lambda: encoders.MLP(6, 2, context_dim=-1),
+    "a name for scale": lambda: priors.Normal(2, scale="1"),
+    "many bad scales": lambda: likelihoods.Normal((1, 28, 28), scale=torch.zeros(1, 28, 28)),
+    "a class for a wrapped part": lambda: disvae.nn.Unconditional(nn.ReLU),
+    "swapped model and objective": lambda: TrainStep(objectives.ELBO(), model()),
+    "a class for an objective": lambda: TrainStep(model(), objectives.ELBO),
+    "a term for an objective": lambda: TrainStep(model(), terms.KL()),
+    "swapped weight and term": lambda: WeightedSum(kl=(terms.KL(), 1.0)),
+    "a term named total": lambda: WeightedSum(total=(1.0, terms.KL())),
+    "a term named forward": lambda: WeightedSum(forward=(1.0, terms.KL())),
+    "a term with a dot": lambda: WeightedSum(**{"a.b": (1.0, terms.KL())}),
+    "a term that returns a float": lambda: WeightedSum(one=(1.0, Returns(1.0)))(model(), x),
+    "a schedule below 0": lambda: objectives.BetaVAE(beta=lambda step: -1.0)(model(), x),
+    "a schedule of a string": lambda: schedules.Linear(0.0, 1.0, steps="10"),
+    "a step of two numbers": lambda: objectives.ELBO()(model(), x, step=torch.tensor([1, 2])),
+    "a mask for dims": lambda: traversals.traverse(model(), x[:1], dims=[True, False]),
+    "a number for dims": lambda: traversals.traverse(model(), x[:1], dims=1),
+    "an infinite span": lambda: traversals.traverse(model(), x[:1], span=float("inf")),
+    "three ends for span": lambda: traversals.traverse(model(), x[:1], span=(0.0, 1.0, 2.0)),
+    "context of many rows for a traversal": lambda: traversals.traverse(
+        conditional(), x[:1], context=ones(2, 3)
+    ),
+    "nothing to traverse": lambda: traversals.traverse(model(), None),
+    "a list to interpolate": lambda: traversals.interpolate(model(), [1.0], x[:1]),
+    "settings without keywords": lambda: disvae.param_groups(model(), {nn.ReLU(): 1e-3}),
+    "probabilities outside (0, 1)": lambda: distributions.quantile(
+        priors.Normal(2)(), torch.zeros(2000)
+    ),
     "parameter groups of another module": lambda: disvae.param_groups(model(), {nn.ReLU(): {}}),
 }
 

@@ -124,16 +124,22 @@ class Fixed(nn.Module):
 
     def forward(self, x):
         class Counting(dist.Normal):
-            def sample(self, sample_shape=()):
+            def rsample(self, sample_shape=()):
                 start = Fixed.drawn
                 Fixed.drawn += sample_shape[0]
                 return Fixed.grid(60)[start : Fixed.drawn].expand(-1, len(x), -1)
 
         class Whole(Independent):
             def sample(self, sample_shape=()):
-                return self.base_dist.sample(sample_shape)
+                return self.base_dist.rsample(sample_shape)
 
         return Whole(Counting(torch.zeros(len(x), D), torch.ones(len(x), D)), 1)
+
+
+def test_data_outside_the_support_have_no_likelihood(model, x):
+    for estimate in (evaluation.log_likelihood, evaluation.elbo, evaluation.summary):
+        with pytest.raises(ValueError, match=r"inside \[0, 1\]"):
+            estimate(model, x * 255)
 
 
 class TestSummary:

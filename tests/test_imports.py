@@ -101,7 +101,8 @@ model = disvae.VAE(encoders.MLP(6, 2), decoders.MLP(2, 6), prior=priors.Normal(2
 disvae.TrainStep(model, objectives.ELBO())(torch.rand(4, 6)).total.backward()
 evaluation.summary(model, torch.rand(4, 6))
 traversals.traverse(model, torch.rand(1, 6))
-print(*sorted({"lightning", "matplotlib", "sklearn", "skimage", "zuko", "PIL"} & set(sys.modules)))
+extras = {"lightning", "matplotlib", "sklearn", "skimage", "zuko", "PIL"}
+print(*sorted((extras | {"torch._dynamo"}) & set(sys.modules)))  # the compiler costs a second
 """
     assert run(code) == []
 

@@ -95,8 +95,13 @@ def test_a_gif_plays_the_frames_in_order(tmp_path):
         lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.png"),
         lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.gif", fps=0),
         lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.gif", scale=0),
+        lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.gif", scale=1.5),
+        lambda: plotting.save_gif(torch.zeros(2, 3, 1, 8, 8), "walk.gif"),
+        lambda: plotting.grid(torch.full((3, 1, 8, 8), torch.nan)),
+        lambda: plotting.grid(torch.zeros(3, 1, 8, 8), cell=0),
     ],
 )
-def test_bad_input_gets_one_sentence(call):
-    with pytest.raises(ValueError, match=r"^Expected .{20,380}\.$"):
+def test_bad_input_gets_one_sentence_of_our_own(call):
+    with pytest.raises(ValueError, match=r"^Expected .{20,380}\.$") as caught:
         call()
+    assert caught.traceback[-1].path.name == "plotting.py"

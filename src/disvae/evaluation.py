@@ -1,7 +1,7 @@
 """What a trained model does to data: codes, bounds, likelihoods, and which latents it uses."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from disvae.distributions import is_factorised, kl, marginals, point
 from disvae.model import VAE, VAEOutput, evaluating
-from disvae.nn import as_pair, positive_int
+from disvae.nn import as_pair, check_float, check_int
 
 Data = Tensor | Dataset | Iterable[Any]
 Context = Tensor | Callable[[Any], Tensor] | None
@@ -52,11 +52,10 @@ def encode(
         for x, y, c in _batches(model, data, context, batch_size):
             codes.append(point(model.encode(x, c)).cpu())
             if y is not None:
-                factors.append(torch.as_tensor(y).cpu())
+                factors.append(_rows(y, len(x)))
     if not factors:
         return torch.cat(codes).numpy(), None
-    table = torch.cat(factors).numpy()
-    return torch.cat(codes).numpy(), table.reshape(len(table), -1)
+    return torch.cat(codes).numpy(), torch.cat(factors).numpy()
 
 
 def elbo(
@@ -85,14 +84,15 @@ def elbo(
         >>> evaluation.elbo(model, torch.rand(100, 8)).shape
         torch.Size([100])
     """
-    positive_int(samples, "samples")
+    check_int(samples, "samples")
     found = []
     with evaluating(model):
         for x, _, c in _batches(model, data, context, batch_size):
-            out = model(x, c, (samples,))
-            rate = kl(out.posterior, out.prior, out.z)
-            rate = rate if rate.shape == x.shape[:1] else rate.mean(0)
-            found.append((out.likelihood.log_prob(x).mean(0) - rate).cpu())
+            total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+            for out in _chunks(model, x, c, samples, batch_size):
+                bound = out.likelihood.log_prob(x) - kl(out.posterior, out.prior, out.z)
+                total = total + bound.sum(0)
+            found.append((total / samples).cpu())
     return torch.cat(found)
 
 
@@ -130,23 +130,20 @@ def log_likelihood(
         Burda et al., Importance Weighted Autoencoders, 2016, https://arxiv.org/abs/1509.00519,
         equation 8.
     """
-    positive_int(samples, "samples")
+    check_int(samples, "samples")
     found = []
     with evaluating(model):
         for x, _, c in _batches(model, data, context, batch_size):
-            posterior, prior = model.encode(x, c), model.latent_prior(c)
-            chunk = max(1, batch_size // len(x))
-            total: Tensor | None = None
-            for start in range(0, samples, chunk):
-                z = posterior.sample(torch.Size((min(chunk, samples - start),)))
-                log_weight = model.decode(z, c).log_prob(x) + prior.log_prob(z)
-                part = (log_weight - posterior.log_prob(z)).logsumexp(0)
-                total = part if total is None else torch.logaddexp(total, part)
+            total = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+            for out in _chunks(model, x, c, samples, batch_size):
+                log_weight = out.likelihood.log_prob(x) + out.prior.log_prob(out.z)
+                log_weight = log_weight - out.posterior.log_prob(out.z)
+                total = torch.logaddexp(total, log_weight.logsumexp(0))
             found.append((total - np.log(samples)).cpu())
     return torch.cat(found)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ActiveUnits:
     """Which latent dimensions carry information about the data.
 
@@ -197,7 +194,7 @@ def active_units(
     return _active_units(torch.from_numpy(codes), threshold)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Summary:
     r"""What :func:`summary` finds; it prints as a table.
 
@@ -281,22 +278,57 @@ def _kl_per_dimension(out: VAEOutput) -> Tensor | None:
     return kl(marginals(out.posterior), marginals(out.prior), out.z)
 
 
+def _rows(y: Any, count: int) -> Tensor:
+    """The second items of a batch as a table ``(count, K)``."""
+    if not isinstance(y, Tensor) or y.shape[:1] != (count,):
+        kind = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(
+            f"Expected the second item of each batch to be a tensor of {count} rows, but got "
+            f"{kind}; let the data set return numbers, several of them as one tensor."
+        )
+    return y.detach().cpu().reshape(count, -1)
+
+
 def _active_units(codes: Tensor, threshold: float) -> ActiveUnits:
     variance = codes.var(0, correction=0)
     active = variance > threshold
     return ActiveUnits(int(active.sum()), active, variance)
 
 
+def _chunks(
+    model: VAE, x: Tensor, context: Tensor | None, samples: int, rows: int
+) -> Iterator[VAEOutput]:
+    """Passes that together draw ``samples`` samples for each datum, about ``rows`` at once."""
+    chunk = max(1, rows // len(x))
+    out = model(x, context, (min(chunk, samples),))
+    yield out
+    for start in range(chunk, samples, chunk):
+        z = out.posterior.sample(torch.Size((min(chunk, samples - start),)))
+        yield dataclasses.replace(out, z=z, likelihood=model.decode(z, context))
+
+
 def _batches(
     model: VAE, data: Data, context: Context, batch_size: int
 ) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
     """Batches (x, y, context) of any form of data, on the model's device; y is None if absent."""
-    positive_int(batch_size, "batch_size")
+    check_int(batch_size, "batch_size")
+    if context is not None and not isinstance(context, Tensor) and not callable(context):
+        raise TypeError(
+            f"Expected context to be a tensor or a function, but got {type(context).__name__}; "
+            f"pass one row for each datum, or a function from labels to context."
+        )
     loader: Iterable[Any]
     if isinstance(data, Tensor):
+        if data.ndim == 0:
+            raise ValueError("Expected data of shape (N, ...), but got (); pass a batch of data.")
         loader = data.split(batch_size)
     elif isinstance(data, Dataset):
         loader = DataLoader(data, batch_size=batch_size)
+    elif isinstance(data, tuple | dict | str) or not isinstance(data, Iterable):
+        raise TypeError(
+            f"Expected data to be a tensor, a data set or a loader, but got "
+            f"{type(data).__name__}; put arrays into torch.utils.data.TensorDataset(x, y)."
+        )
     else:
         loader = data
         if isinstance(context, Tensor):
@@ -308,6 +340,7 @@ def _batches(
     start = 0
     for batch in loader:
         x, y = as_pair(batch)
+        check_float(x, "x")
         if isinstance(context, Tensor):
             c: Tensor | None = context[start : start + len(x)]
         else:

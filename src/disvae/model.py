@@ -12,7 +12,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from disvae.distributions import is_factorised, marginals, point
-from disvae.nn import check_float, positive_int
+from disvae.nn import Unconditional, check_context_type, check_float, check_int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,8 +105,9 @@ class VAE(nn.Module):
         super().__init__()
         for name, part in (("encoder", encoder), ("decoder", decoder), ("prior", prior)):
             if not isinstance(part, nn.Module):
+                kind = part.__name__ if isinstance(part, type) else type(part).__name__
                 raise TypeError(
-                    f"Expected {name} to be an nn.Module, but got {part!r:.80}; "
+                    f"Expected {name} to be an nn.Module, but got {kind}; "
                     f"pass an instance, not a class or a function."
                 )
         self.encoder = encoder
@@ -122,12 +123,13 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         r"""The likelihood :math:`p(x|z)` of latents ``sample_shape + (B, D)``."""
-        self._check_context(context)
+        check_float(z, "z")
+        self._check_context(context, z.shape[-2] if z.ndim > 1 else None)
         return _distribution(_call(self.decoder, "decoder", z, context=context), "decoder")
 
     def latent_prior(self, context: Tensor | None = None) -> Distribution:
         r"""The prior :math:`p(z)`, of batch shape ``()``, or ``(B,)`` given a context."""
-        self._check_context(context)
+        self._check_context(context, None)
         prior = _distribution(_call(self.prior, "prior", context=context), "prior")
         batch = () if context is None else (len(context),)
         if prior.batch_shape not in ((), batch) or len(prior.event_shape) != 1:
@@ -159,7 +161,7 @@ class VAE(nn.Module):
                 f"{tuple(posterior.event_shape)} and {tuple(prior.event_shape)}; "
                 f"build both with one latent_dim."
             )
-        z = _sample(posterior, Size(sample_shape))
+        z = _sample(posterior, _sizes(sample_shape))
         likelihood = self.decode(z, context)
         if likelihood.event_shape != x.shape[1:] or likelihood.batch_shape != z.shape[:-1]:
             raise ValueError(
@@ -168,8 +170,7 @@ class VAE(nn.Module):
                 f"{tuple(likelihood.batch_shape)} and {tuple(likelihood.event_shape)}; build it "
                 f"for the data's shape, and wrap what it returns in Independent."
             )
-        if ends is not None:
-            _check_support(ends, likelihood)
+        _check_support(ends, likelihood)
         return VAEOutput(x, z, posterior, prior, likelihood, context)
 
     @torch.no_grad()
@@ -180,22 +181,21 @@ class VAE(nn.Module):
             n: How many.
             context: ``n`` rows of context, ``(n, C)``.
         """
-        positive_int(n, "n")
-        if context is not None and len(context) != n:
-            raise ValueError(
-                f"Expected {n} rows of context for {n} samples, but got {len(context)}; "
-                f"pass one row for each, or context[:1].expand({n}, -1)."
-            )
+        n = check_int(n, "n")
+        self._check_context(context, n)
         prior = self.latent_prior(context)
         z = prior.sample() if prior.batch_shape else prior.sample(Size((n,)))
         return point(self.decode(z, context))
 
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The data decoded from the point estimate of their posterior: deterministic."""
-        return point(self.decode(point(self.encode(x, context)), context))
+        """The data decoded from the point estimate of their posterior: no sample is drawn."""
+        ends = self._range(x)
+        likelihood = self.decode(point(self._posterior(x, context)), context)
+        _check_support(ends, likelihood)
+        return point(likelihood)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
-        self._check_context(context)
+        self._check_context(context, len(x))
         posterior = _call(self.encoder, "encoder", x, context=context)
         posterior = _distribution(posterior, "encoder")
         if posterior.batch_shape != x.shape[:1] or len(posterior.event_shape) != 1:
@@ -206,9 +206,22 @@ class VAE(nn.Module):
             )
         return posterior
 
-    def _check_context(self, context: Tensor | None) -> None:
+    def _check_context(self, context: Tensor | None, rows: int | None) -> None:
         if context is None:
             return
+        check_context_type(context)
+        if context.ndim == 0 or (rows is not None and len(context) != rows):
+            raise ValueError(
+                f"Expected one row of context for each datum, {'B' if rows is None else rows} in "
+                f"all, but got shape {tuple(context.shape)}; repeat a row with "
+                f"context[:1].expand(B, -1)."
+            )
+        checked = self.check_values and not torch.compiler.is_compiling()
+        if checked and not torch.isfinite(context).all():
+            raise ValueError(
+                "Expected context to be finite, but got NaN or infinity; "
+                "remove or replace them first."
+            )
         parts = (self.encoder, self.decoder, self.prior)
         if all(getattr(part, "context_dim", None) == 0 for part in parts):
             raise ValueError(
@@ -219,7 +232,7 @@ class VAE(nn.Module):
     def _range(self, x: Tensor) -> tuple[float, float] | None:
         """The least and the largest value of x, or None where values are not checked."""
         check_float(x, "x")
-        if x.numel() == 0:
+        if x.ndim == 0 or x.numel() == 0:
             raise ValueError(
                 f"Expected x to have at least one datum, but got shape {tuple(x.shape)}; "
                 f"skip empty batches."
@@ -238,29 +251,65 @@ class VAE(nn.Module):
 @contextmanager
 def evaluating(model: VAE) -> Iterator[None]:
     """Evaluation mode and no gradients; every submodule gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    if not (isinstance(model, nn.Module) and hasattr(model, "encode")):
+        raise TypeError(
+            f"Expected model to be a disvae.VAE, but got {type(model).__name__}; "
+            f"pass the model itself, as in train.model."
+        )
+    with _evaluation_mode(model), torch.no_grad():
+        yield
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    modes = {submodule: submodule.training for submodule in module.modules()}
+    module.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for submodule, mode in modes.items():
+            submodule.training = mode
 
 
 def _call(part: nn.Module, name: str, *arguments: Tensor, context: Tensor | None) -> Any:
     """Call a part by the context rule: with the context where there is one, else without."""
-    if context is None:
-        return part(*arguments)
-    if not torch.compiler.is_compiling():
-        try:
-            inspect.signature(part.forward).bind(*arguments, context)
-        except TypeError:
-            raise TypeError(
-                f"Expected the {name} to take a context, but {type(part).__name__}.forward accepts "
-                f"none; wrap it in disvae.nn.Unconditional."
-            ) from None
-    return part(*arguments, context)
+    if isinstance(part, Unconditional):
+        part, context = part.part, None
+    given = arguments if context is None else (*arguments, context)
+    if torch.compiler.is_compiling():
+        return part(*given)
+    try:
+        return part(*given)
+    except TypeError:
+        _check_signature(part, name, given, context)
+        raise
+
+
+def _check_signature(
+    part: nn.Module, name: str, given: tuple[Tensor, ...], context: Tensor | None
+) -> None:
+    try:
+        inspect.signature(part.forward).bind(*given)
+    except TypeError:
+        kind = f"{type(part).__name__}.forward"
+        raise TypeError(
+            f"Expected the {name} to take a context, but {kind} accepts none; "
+            f"wrap it in disvae.nn.Unconditional."
+            if context is not None
+            else f"Expected the {name} to need no context, but {kind} cannot be called without "
+            f"one; pass context=."
+        ) from None
+
+
+def _sizes(sample_shape: Size | tuple[int, ...]) -> Size:
+    if not isinstance(sample_shape, tuple | list) or any(
+        not isinstance(n, int) or n < 1 for n in sample_shape
+    ):
+        raise ValueError(
+            f"Expected sample_shape to be a tuple of positive integers, but got {sample_shape!r}; "
+            f"write e.g. (16,) for 16 samples of each datum."
+        )
+    return Size(sample_shape)
 
 
 def _distribution(value: Any, name: str) -> Distribution:
@@ -284,15 +333,20 @@ def _sample(posterior: Distribution, sample_shape: Size) -> Tensor:
     return posterior.sample(sample_shape)
 
 
-def _check_support(ends: tuple[float, float], likelihood: Distribution) -> None:
-    """Whether the ends of the data lie in an interval that supports the likelihood."""
-    support = likelihood.support
+def _check_support(ends: tuple[float, float] | None, likelihood: Distribution) -> None:
+    """Refuse data, given by their least and largest value, outside the likelihood's support."""
+    if ends is None:
+        return
+    try:
+        support = likelihood.support
+    except NotImplementedError:
+        return
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    bounds = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
-    if bounds[0] is None or bounds[1] is None:
-        return
-    lower, upper = float(bounds[0]), float(bounds[1])
+    if support is constraints.boolean:
+        support = constraints.unit_interval
+    lower = torch.as_tensor(getattr(support, "lower_bound", -math.inf)).min().item()
+    upper = torch.as_tensor(getattr(support, "upper_bound", math.inf)).max().item()
     if ends[0] < lower or ends[1] > upper:
         base = likelihood
         while isinstance(base, Independent):
@@ -321,16 +375,16 @@ def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module)
 
 def _latent_dim(part: nn.Module) -> int | None:
     """The attribute ``latent_dim`` of a part, of what it wraps, or of a sequence's last module."""
-    while isinstance(part, nn.Sequential) and len(part):
-        part = part[-1]
-    dim = getattr(getattr(part, "part", part), "latent_dim", None)
+    while isinstance(part, Unconditional) or (isinstance(part, nn.Sequential) and len(part)):
+        part = part.part if isinstance(part, Unconditional) else part[-1]
+    dim = getattr(part, "latent_dim", None)
     return dim if isinstance(dim, int) else None
 
 
 def _latent_dim_of_unconditional_prior(prior: nn.Module) -> int | None:
     """The event size of a prior that does not tell its ``latent_dim``, if it needs no context."""
     try:
-        with torch.no_grad():
+        with _evaluation_mode(prior), torch.no_grad(), torch.random.fork_rng(devices=()):
             shape = prior().event_shape
     except Exception:  # whatever a foreign prior raises without a context, the first pass will tell
         return None

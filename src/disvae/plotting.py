@@ -42,6 +42,8 @@ def grid(
         1
     """
     figure_module = require("matplotlib.figure", "plot")
+    if not cell > 0:
+        raise ValueError(f"Expected cell to be a width in inches above 0, but got {cell}; try 0.6.")
     rows = _as_rows(images)
     n_rows, n_columns, _, height, width = rows.shape
     for labels, count, name in (
@@ -105,12 +107,18 @@ def save_gif(
     image_module = require("PIL.Image", "plot")
     if not str(path).lower().endswith(".gif"):
         raise ValueError(f"Expected a path that ends in .gif, but got {path!s}; rename the file.")
-    if not 0 < fps <= 50 or scale < 1:
+    if not 0 < fps <= 50 or scale < 1 or scale != int(scale):
         raise ValueError(
-            f"Expected fps in (0, 50] and scale of at least 1, but got fps={fps} and "
+            f"Expected fps in (0, 50] and a whole scale of at least 1, but got fps={fps} and "
             f"scale={scale}; viewers show no more than 50 frames a second."
         )
-    pixels = np.moveaxis(_as_rows(frames)[0], 1, -1).repeat(scale, axis=1).repeat(scale, axis=2)
+    rows = _as_rows(frames)
+    if len(rows) != 1:
+        raise ValueError(
+            f"Expected frames of shape (frames, C, H, W), but got {len(rows)} rows of them; "
+            f"pass one row, or join them with frames.flatten(0, 1)."
+        )
+    pixels = np.moveaxis(rows[0], 1, -1).repeat(int(scale), axis=1).repeat(int(scale), axis=2)
     pictures = [image_module.fromarray(np.uint8(np.rint(frame * 255))) for frame in pixels]
     pictures[0].save(
         path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0
@@ -127,6 +135,11 @@ def _as_rows(images: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"Expected images of shape (rows, columns, C, H, W) or (columns, C, H, W), with C = 1 "
             f"or 3, but got {array.shape}; reshape vectors to images first."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "Expected images of finite values, but got NaN or infinity; "
+            "the model that made them may have diverged."
         )
     if array.shape[2] == 1:
         array = array.repeat(3, axis=2)

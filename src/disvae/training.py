@@ -32,6 +32,17 @@ class TrainStep(nn.Module):
 
     def __init__(self, model: VAE, objective: Objective) -> None:
         super().__init__()
+        if not isinstance(model, nn.Module) or isinstance(model, Objective):
+            raise TypeError(
+                f"Expected model to be a disvae.VAE, but got {type(model).__name__}; "
+                f"write TrainStep(model, objective)."
+            )
+        if not isinstance(objective, Objective):
+            kind = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+            raise TypeError(
+                f"Expected objective to be an instance of disvae.objectives.Objective, but got "
+                f"{kind}; make one, or put a term into objectives.WeightedSum."
+            )
         self.model = model
         self.objective = objective
 
@@ -75,6 +86,13 @@ def param_groups(
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.001, 0.0001]
     """
+    if not isinstance(settings, Mapping) or not all(
+        isinstance(keywords, Mapping) for keywords in settings.values()
+    ):
+        raise TypeError(
+            "Expected settings to map submodules to keywords of the optimiser, but got something "
+            "else; write {submodule: {'lr': 1e-4}}."
+        )
     inside = {*module.modules(), *module.parameters()}
     for entry in settings:
         if entry not in inside:

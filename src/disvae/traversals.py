@@ -1,13 +1,14 @@
 """Images along the latent dimensions, as tensors; ``disvae.plotting`` draws them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from disvae.distributions import point, quantile
 from disvae.model import VAE, evaluating
-from disvae.nn import positive_int
+from disvae.nn import check_float, check_int
 
 # the central part of the prior that a traversal covers: ±2.33 standard deviations of a normal one
 _CENTRAL_MASS = 0.98
@@ -53,8 +54,9 @@ def traverse(
         >>> traversals.traverse(model, torch.rand(1, *shape), steps=5).shape
         torch.Size([3, 5, 1, 16, 16])
     """
-    positive_int(steps, "steps")
-    if len(x) != 1:
+    steps = check_int(steps, "steps")
+    check_float(x, "x")
+    if x.shape[:1] != (1,):
         raise ValueError(
             f"Expected one datum to start from, of shape (1, ...), but got {tuple(x.shape)}; "
             f"pass x[:1]."
@@ -92,7 +94,9 @@ def interpolate(
         >>> traversals.interpolate(model, torch.rand(3, 8), torch.rand(3, 8), steps=5).shape
         torch.Size([3, 5, 8])
     """
-    positive_int(steps, "steps")
+    steps = check_int(steps, "steps")
+    check_float(start, "start")
+    check_float(end, "end")
     if start.shape != end.shape:
         raise ValueError(
             f"Expected start and end to have the same shape, but got {tuple(start.shape)} and "
@@ -113,9 +117,15 @@ def _traverse(
     context: Tensor | None,
 ) -> Tensor:
     code = point(model.encode(x, context))[0]
-    rows = range(len(code)) if dims is None else dims
+    if dims is not None and (not isinstance(dims, Iterable) or isinstance(dims, str)):
+        raise TypeError(
+            f"Expected dims to be a sequence of latent dimensions, but got "
+            f"{type(dims).__name__}; write e.g. dims=[0, 3]."
+        )
+    given = range(len(code)) if dims is None else dims
+    rows = [check_int(d, "each of dims", minimum=0) for d in given]
     for d in rows:
-        if not 0 <= d < len(code):
+        if d >= len(code):
             raise ValueError(
                 f"Expected latent dimensions between 0 and {len(code) - 1}, but got {d}; "
                 f"leave dims out to traverse them all."
@@ -139,11 +149,15 @@ def _values(
         tail = (1 - _CENTRAL_MASS) / 2
         u = torch.linspace(tail, 1 - tail, steps) if steps > 1 else torch.tensor([0.5])
         return quantile(model.latent_prior(context), u).reshape(steps, -1).to(code)
-    low, high = span if isinstance(span, tuple | list) else (-span, span)
-    if not low < high:
+    pair = (-span, span) if isinstance(span, int | float) else span
+    try:
+        low, high = (float(end) for end in pair)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not (low < high and math.isfinite(high - low)):
         raise ValueError(
-            f"Expected span to be a pair (low, high) with low < high, or a positive number, but "
-            f"got {span}; pass e.g. span=(-3.0, 3.0)."
+            f"Expected span to be a finite pair (low, high) with low < high, or a positive number, "
+            f"but got {span!s:.60}; pass e.g. span=(-3.0, 3.0)."
         )
     values = torch.linspace(low, high, steps, dtype=code.dtype, device=code.device)
     return values[:, None].expand(steps, len(code))

@@ -10,12 +10,14 @@ from disvae.likelihoods import Bernoulli
 from disvae.nn import (
     as_shape,
     check_context,
-    check_dtype,
+    check_int,
     check_shape,
+    check_widths,
     conv_up,
     halvings,
+    make_module,
+    match_dtype,
     mlp,
-    positive_int,
 )
 from disvae.nn.networks import Activation, default_channels, image_shape
 
@@ -38,10 +40,10 @@ class _FeedForward(nn.Module):
         context_dim: int,
     ) -> None:
         super().__init__()
-        self.latent_dim = positive_int(latent_dim, "latent_dim")
+        self.latent_dim = check_int(latent_dim, "latent_dim")
         self.data_shape = data_shape
-        self.context_dim = context_dim
-        self.dense, features = mlp(latent_dim + context_dim, hidden, activation)
+        self.context_dim = check_int(context_dim, "context_dim", minimum=0)
+        self.dense, features = mlp(self.latent_dim + self.context_dim, hidden, activation)
         self.project = nn.Linear(features, trunk_features)
         self.trunk = trunk
         self.head = head
@@ -51,7 +53,7 @@ class _FeedForward(nn.Module):
         check_shape(
             z, (self.latent_dim,), "z", lead="..., B", mend="build the decoder for its latent_dim"
         )
-        check_dtype(z, self, "z")
+        z = match_dtype(z, self.project.weight, "z")
         lead = z.shape[:-1]
         if self.context_dim:
             c = check_context(context, self.context_dim, lead[-1]).to(z.dtype)
@@ -105,7 +107,7 @@ class MLP(_FeedForward):
         context_dim: int = 0,
     ) -> None:
         shape = as_shape(data_shape)
-        head = likelihood(shape)
+        head = make_module(likelihood, "likelihood", shape)
         output = (_head_channels(head, shape), *shape[1:])
         super().__init__(
             latent_dim,
@@ -168,7 +170,8 @@ class Conv(_FeedForward):
         context_dim: int = 0,
     ) -> None:
         shape = image_shape(data_shape)
-        widths = default_channels(shape[1:])[::-1] if channels is None else tuple(channels)
+        widths = default_channels(shape[1:])[::-1] if channels is None else channels
+        widths = check_widths(widths, "channels")
         if not widths:
             raise ValueError(
                 "Expected at least one width in channels, but got none; "
@@ -176,13 +179,13 @@ class Conv(_FeedForward):
             )
         sizes = halvings(shape[1:], len(widths))[::-1]
         start = (widths[0], *sizes[0])
-        head = likelihood(shape)
+        head = make_module(likelihood, "likelihood", shape)
         super().__init__(
             latent_dim,
             shape,
             head,
             nn.Sequential(
-                activation(),
+                make_module(activation, "activation"),
                 nn.Unflatten(-1, start),
                 conv_up(widths, _head_channels(head, shape), sizes, activation),
             ),

@@ -1,6 +1,5 @@
 r"""The Kullback-Leibler divergence between any two distributions."""
 
-import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -16,11 +15,11 @@ from torch.distributions.utils import _sum_rightmost
 # *values* of the pair (unequal transforms, unequal classes). The estimator must follow from the
 # types alone, so such pairs take the Monte Carlo estimate.
 _VALUE_DEPENDENT = frozenset(
-    _KL_REGISTRY[family, family] for family in (ExponentialFamily, TransformedDistribution)
+    _KL_REGISTRY[family, family]
+    for family in (ExponentialFamily, Independent, TransformedDistribution)
 )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _registered(q_type: type[Distribution], p_type: type[Distribution]) -> bool:
     """Whether a closed form is registered for the pair of types.
 
@@ -31,7 +30,21 @@ def _registered(q_type: type[Distribution], p_type: type[Distribution]) -> bool:
     pair = q_type, p_type
     if pair not in _KL_MEMOIZE:
         _KL_MEMOIZE[pair] = _dispatch_kl(q_type, p_type)
-    return _KL_MEMOIZE[pair] is not NotImplemented and _KL_MEMOIZE[pair] not in _VALUE_DEPENDENT
+    function = _KL_MEMOIZE[pair]
+    if function is NotImplemented:
+        return False
+    if function.__name__.endswith("_infinity"):  # torch's name for pairs of such supports
+        raise ValueError(
+            f"Expected a prior whose support covers that of the posterior, but KL("
+            f"{q_type.__name__} ‖ {p_type.__name__}) is infinite; take a prior on all real "
+            f"numbers, such as priors.Normal or priors.Laplace."
+        )
+    return function not in _VALUE_DEPENDENT
+
+
+# What torch.compiler.assume_constant_result sets: the answer is a constant to the compiler. The
+# decorator itself imports the compiler, which takes as long as importing torch.
+_registered._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution, int]:

@@ -88,8 +88,8 @@ def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
     u = torch.as_tensor(u)
     if u.numel() == 0 or not bool(((u > 0) & (u < 1)).all()):
         raise ValueError(
-            f"Expected probabilities u strictly between 0 and 1, but got {u.tolist()}; "
-            f"0.025 and 0.975 enclose the central 95 %."
+            f"Expected probabilities u strictly between 0 and 1, but got a tensor of shape "
+            f"{tuple(u.shape)} with others; 0.025 and 0.975 enclose the central 95 %."
         )
     shape = d.batch_shape + d.event_shape
     like = _fixed_samples(d, 1)
@@ -175,4 +175,5 @@ def _fixed_samples(d: Distribution, n: int) -> Tensor:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(_SEED)
         shape = torch.Size((n,))
-        return d.rsample(shape) if d.has_rsample else d.sample(shape).to(torch.get_default_dtype())
+        samples = d.rsample(shape) if d.has_rsample else d.sample(shape)
+    return samples if samples.is_floating_point() else samples.to(torch.get_default_dtype())

@@ -9,12 +9,14 @@ from torch.distributions import Distribution
 from disvae.nn import (
     as_shape,
     check_context,
-    check_dtype,
+    check_int,
     check_shape,
+    check_widths,
     conv_down,
     halvings,
+    make_module,
+    match_dtype,
     mlp,
-    positive_int,
 )
 from disvae.nn.networks import Activation, default_channels, image_shape
 from disvae.posteriors import DiagonalNormal
@@ -39,16 +41,16 @@ class _FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.data_shape = data_shape
-        self.latent_dim = positive_int(latent_dim, "latent_dim")
-        self.context_dim = context_dim
+        self.latent_dim = check_int(latent_dim, "latent_dim")
+        self.context_dim = check_int(context_dim, "context_dim", minimum=0)
         self.trunk = trunk
-        self.dense, features = mlp(trunk_features + context_dim, hidden, activation)
-        self.head = posterior(features, latent_dim)
+        self.dense, features = mlp(trunk_features + self.context_dim, hidden, activation)
+        self.head = make_module(posterior, "posterior", features, self.latent_dim)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """The posterior :math:`q(z|x)` of data ``(B, *data_shape)``, batch shape ``(B,)``."""
         check_shape(x, self.data_shape, "x", mend="reshape it, or build the encoder for its shape")
-        check_dtype(x, self, "x")
+        x = match_dtype(x, next(self.parameters(), None), "x")
         h = self.trunk(x)
         if self.context_dim:
             h = torch.cat((h, check_context(context, self.context_dim, len(x)).to(h.dtype)), dim=-1)
@@ -157,7 +159,8 @@ class Conv(_FeedForward):
         context_dim: int = 0,
     ) -> None:
         shape = image_shape(data_shape)
-        widths = default_channels(shape[1:]) if channels is None else tuple(channels)
+        widths = default_channels(shape[1:]) if channels is None else channels
+        widths = check_widths(widths, "channels")
         height, width = halvings(shape[1:], len(widths))[-1]
         super().__init__(
             shape,

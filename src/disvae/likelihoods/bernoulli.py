@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from disvae import distributions
-from disvae.nn import as_shape
+from disvae.nn import as_shape, check_shape
 
 
 class Bernoulli(nn.Module):
@@ -45,6 +45,13 @@ class Bernoulli(nn.Module):
 
     def forward(self, logits: Tensor) -> Independent:
         """The likelihood for logits of shape ``(..., *data_shape)``."""
+        check_shape(
+            logits,
+            (self.channels, *self.data_shape[1:]),
+            "logits",
+            lead="..., B",
+            mend="let the decoder's network give head.channels channels",
+        )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         base = distributions.Bernoulli(logits=logits, validate_args=False)
         return Independent(base, len(self.data_shape), validate_args=False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from disvae import distributions
-from disvae.nn import ScaleParameter, as_shape, positive
+from disvae.nn import ScaleParameter, as_shape, check_shape, positive
 
 
 class Normal(nn.Module):
@@ -59,6 +59,13 @@ class Normal(nn.Module):
 
     def forward(self, parameters: Tensor) -> Independent:
         """The likelihood for parameters of shape ``(..., channels, *data_shape[1:])``."""
+        check_shape(
+            parameters,
+            (self.channels, *self.data_shape[1:]),
+            "parameters",
+            lead="..., B",
+            mend="let the decoder's network give head.channels channels",
+        )
         parameters = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
         if self.scale is None:
             loc, raw = parameters.chunk(2, dim=-len(self.data_shape))

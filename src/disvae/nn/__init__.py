@@ -4,10 +4,13 @@ from disvae.nn.batches import as_pair
 from disvae.nn.checks import (
     as_shape,
     check_context,
-    check_dtype,
+    check_context_type,
     check_float,
+    check_int,
     check_shape,
-    positive_int,
+    check_widths,
+    make_module,
+    match_dtype,
 )
 from disvae.nn.layers import AffineHead, ScaleParameter, positive
 from disvae.nn.networks import conv_down, conv_up, halvings, mlp
@@ -20,13 +23,16 @@ __all__ = [
     "as_pair",
     "as_shape",
     "check_context",
-    "check_dtype",
+    "check_context_type",
     "check_float",
+    "check_int",
     "check_shape",
+    "check_widths",
     "conv_down",
     "conv_up",
     "halvings",
+    "make_module",
+    "match_dtype",
     "mlp",
     "positive",
-    "positive_int",
 ]

@@ -1,36 +1,63 @@
 """Checks of arguments, with errors of one form: what was expected, what came, how to mend it."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
+_ONE_HOT = "class labels go through torch.nn.functional.one_hot(labels, classes).float()"
 
-def positive_int(value: int, name: str) -> int:
-    """``value`` itself, if it is an integer of at least 1.
+
+def check_int(value: SupportsIndex, name: str, *, minimum: int = 1) -> int:
+    """``value`` as an int, if it is an integer of at least ``minimum``.
 
     Raises:
         TypeError: If it is no integer.
-        ValueError: If it is below 1.
+        ValueError: If it is too small.
 
     Example:
-        >>> positive_int(10, "latent_dim")
+        >>> check_int(10, "latent_dim")
         10
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(
-            f"Expected {name} to be an integer of at least 1, but got {value!r} of type "
+            f"Expected {name} to be an integer of at least {minimum}, but got "
             f"{type(value).__name__}; pass a plain int."
         )
-    if value < 1:
+    if number < minimum:
         raise ValueError(
-            f"Expected {name} to be an integer of at least 1, but got {value}; "
-            f"pass a positive number."
+            f"Expected {name} to be an integer of at least {minimum}, but got {number}; "
+            f"pass a larger number."
         )
-    return value
+    return number
 
 
-def as_shape(data_shape: int | Sequence[int]) -> tuple[int, ...]:
+def check_widths(widths: Sequence[SupportsIndex], name: str) -> tuple[int, ...]:
+    """The widths of some layers as a tuple.
+
+    Raises:
+        TypeError: If it is no sequence of integers.
+        ValueError: If a width is below 1.
+
+    Example:
+        >>> check_widths([512, 256], "hidden")
+        (512, 256)
+    """
+    if not isinstance(widths, Sequence) or isinstance(widths, str):
+        raise TypeError(
+            f"Expected {name} to be a sequence of widths, one for each layer, but got "
+            f"{type(widths).__name__}; write e.g. {name}=(512, 256)."
+        )
+    return tuple(check_int(width, f"each width in {name}") for width in widths)
+
+
+def as_shape(data_shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
     """The shape of one datum as a tuple; an integer means a vector of that length.
 
     Raises:
@@ -41,13 +68,34 @@ def as_shape(data_shape: int | Sequence[int]) -> tuple[int, ...]:
         >>> as_shape(784), as_shape((1, 28, 28))
         ((784,), (1, 28, 28))
     """
-    sizes = (data_shape,) if isinstance(data_shape, int) else tuple(data_shape)
-    if not sizes:
+    if not isinstance(data_shape, Sequence) or isinstance(data_shape, str):
+        return (check_int(data_shape, "data_shape"),)
+    if not data_shape:
         raise ValueError(
             "Expected data_shape to have at least one axis, but got (); "
             "pass an integer for vectors or (channels, height, width) for images."
         )
-    return tuple(positive_int(size, "each size in data_shape") for size in sizes)
+    return tuple(check_int(size, "each size in data_shape") for size in data_shape)
+
+
+def make_module(factory: Callable[..., nn.Module], name: str, *arguments: Any) -> nn.Module:
+    """What ``factory`` makes of the arguments, if that is a module.
+
+    Raises:
+        TypeError: If ``factory`` is an instance or cannot be called, or makes something else.
+    """
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise TypeError(
+            f"Expected {name} to be a class or a function that makes a module, but got an instance "
+            f"of {type(factory).__name__}; pass the class, or functools.partial(...)."
+        )
+    module = factory(*arguments)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"Expected {name} to make an nn.Module, but got {type(module).__name__}; "
+            f"pass a class of modules."
+        )
+    return module
 
 
 def check_float(x: Tensor, name: str) -> None:
@@ -94,17 +142,18 @@ def check_shape(x: Tensor, shape: Sequence[int], name: str, *, mend: str, lead: 
         )
 
 
-def check_dtype(x: Tensor, module: nn.Module, name: str) -> None:
-    """Refuse a tensor that the weights of ``module`` cannot be applied to.
+def match_dtype(x: Tensor, weight: Tensor | None, name: str) -> Tensor:
+    """A tensor that the weight can be applied to: float32 goes down to half-precision weights.
 
     Raises:
-        TypeError: If the dtypes differ (autocast mends all but float64).
+        TypeError: If the dtypes differ in another way (autocast mends all but float64).
     """
-    weight = next(module.parameters())
-    if x.dtype == weight.dtype:
-        return
+    if weight is None or x.dtype == weight.dtype:
+        return x
+    if x.dtype == torch.float32 and weight.dtype in (torch.bfloat16, torch.float16):
+        return x.to(weight.dtype)
     if x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
-        return
+        return x
     raise TypeError(
         f"Expected {name} to have the dtype of the weights, {weight.dtype}, but got {x.dtype}; "
         f"convert the data with .to({weight.dtype}), or the model with .to({x.dtype})."
@@ -123,15 +172,23 @@ def check_context(context: Tensor | None, context_dim: int, batch: int) -> Tenso
             f"Expected a context of shape (B, {context_dim}), but got none; pass context=, "
             f"or build the part with context_dim=0."
         )
-    one_hot = "class labels go through torch.nn.functional.one_hot(labels, classes).float()"
-    if not isinstance(context, Tensor) or not context.is_floating_point():
-        kind = context.dtype if isinstance(context, Tensor) else type(context).__name__
-        raise TypeError(
-            f"Expected context to be a floating-point tensor, but got {kind}; {one_hot}."
-        )
+    check_context_type(context)
     if tuple(context.shape) != (batch, context_dim):
         raise ValueError(
             f"Expected context to have shape ({batch}, {context_dim}), but got "
-            f"{tuple(context.shape)}; {one_hot}."
+            f"{tuple(context.shape)}; {_ONE_HOT}."
         )
     return context
+
+
+def check_context_type(context: Tensor) -> None:
+    """Refuse a context that is no floating-point tensor.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(context, Tensor) or not context.is_floating_point():
+        kind = context.dtype if isinstance(context, Tensor) else type(context).__name__
+        raise TypeError(
+            f"Expected context to be a floating-point tensor, but got {kind}; {_ONE_HOT}."
+        )

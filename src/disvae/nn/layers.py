@@ -53,6 +53,11 @@ class AffineHead(nn.Linear):
 
     def forward(self, h: Tensor) -> Tensor:
         """The affine map of features ``(..., in_features)``."""
+        if h.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"Expected features of shape (..., {self.in_features}), but got {tuple(h.shape)}; "
+                f"build the head for the number of features that the backbone gives."
+            )
         dtype = torch.promote_types(torch.promote_types(h.dtype, self.weight.dtype), torch.float32)
         with torch.autocast(h.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.to(dtype)
@@ -80,14 +85,20 @@ class ScaleParameter(nn.Module):
     def __init__(self, scale: float | Tensor, shape: Sequence[int], *, learn: bool = False) -> None:
         super().__init__()
         self.shape = tuple(shape)
+        if not isinstance(scale, Tensor | int | float) or isinstance(scale, bool):
+            raise TypeError(
+                f"Expected scale to be a number or a tensor, but got {type(scale).__name__}; "
+                f"pass a positive float."
+            )
         value = torch.as_tensor(scale)
         if not value.is_floating_point():
             value = value.to(torch.get_default_dtype())
         value = value.detach().clone()
         floor = SCALE_FLOOR if learn else 0.0
-        if not bool((torch.isfinite(value) & (value > floor)).all()):
+        bad = value[~(torch.isfinite(value) & (value > floor))]
+        if bad.numel():
             raise ValueError(
-                f"Expected scale to be finite and above {floor:g}, but got {value.tolist()}; "
+                f"Expected scale to be finite and above {floor:g}, but got {bad[0].item():g}; "
                 f"pass a positive standard deviation."
             )
         if value.shape not in ((), self.shape):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from disvae.nn.checks import as_shape, positive_int
+from disvae.nn.checks import as_shape, check_widths, make_module
 
 Activation = Callable[[], nn.Module]
 
@@ -25,9 +25,8 @@ def mlp(
         (4, 16)
     """
     layers: list[nn.Module] = []
-    for width in hidden:
-        positive_int(width, "each width in hidden")
-        layers += [nn.Linear(features, width), activation()]
+    for width in check_widths(hidden, "hidden"):
+        layers += [nn.Linear(features, width), make_module(activation, "activation")]
         features = width
     return nn.Sequential(*layers), features
 
@@ -70,10 +69,9 @@ def conv_down(
         torch.Size([2, 64, 7, 7])
     """
     layers: list[nn.Module] = []
-    for width in channels:
-        positive_int(width, "each width in channels")
+    for width in check_widths(channels, "channels"):
         convolution = nn.Conv2d(in_channels, width, 4, stride=2, padding=1)
-        layers += [convolution, activation()]
+        layers += [convolution, make_module(activation, "activation")]
         in_channels = width
     return nn.Sequential(*layers)
 
@@ -106,7 +104,7 @@ def conv_up(
         convolution = nn.ConvTranspose2d(
             widths[i], widths[i + 1], 4, stride=2, padding=1, output_padding=odd
         )
-        layers += [convolution, activation()]
+        layers += [convolution, make_module(activation, "activation")]
     return nn.Sequential(*layers[:-1])
 
 

@@ -11,17 +11,24 @@ class Unconditional(nn.Module):
 
     With a context, every part of a :class:`disvae.VAE` is called with it: ``encoder(x, context)``,
     ``decoder(z, context)``, ``prior(context)``. A module that takes none (``nn.Sequential``, an
-    unconditional flow) is wrapped in this one, which drops the context: the part gets as many
-    arguments as its ``forward`` requires, one for an encoder or a decoder, none for a prior.
+    unconditional flow) is wrapped in this one: the model calls the part without a context.
+    Called on its own, the wrapper hands on as many arguments as the part's ``forward`` requires.
 
     Args:
         part: The encoder, prior or decoder.
 
+    Raises:
+        TypeError: If ``part`` is no module.
+
     Example:
-        >>> import torch
-        >>> from torch import nn
-        >>> x, context = torch.ones(4, 3), torch.ones(4, 10)
-        >>> Unconditional(nn.Linear(3, 2))(x, context).shape
+        >>> import torch, disvae
+        >>> from disvae import decoders, posteriors, priors
+        >>> model = disvae.VAE(
+        ...     Unconditional(nn.Sequential(posteriors.DiagonalNormal(6, 2))),
+        ...     decoders.MLP(2, 6, context_dim=3),
+        ...     prior=priors.Normal(2),
+        ... )
+        >>> model(torch.rand(4, 6), torch.rand(4, 3)).z.shape
         torch.Size([4, 2])
     """
 
@@ -29,6 +36,11 @@ class Unconditional(nn.Module):
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
+        if not isinstance(part, nn.Module):
+            raise TypeError(
+                f"Expected part to be an nn.Module, but got {type(part).__name__}; "
+                f"pass an instance, not a class or a function."
+            )
         self.part = part
         self._required = sum(
             parameter.default is parameter.empty
@@ -36,6 +48,6 @@ class Unconditional(nn.Module):
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         )
 
-    def forward(self, *args: Any) -> Any:
-        """The part, called with its own arguments alone."""
-        return self.part(*args[: self._required])
+    def forward(self, *arguments: Any) -> Any:
+        """The part, called with the arguments that it requires."""
+        return self.part(*arguments[: self._required])

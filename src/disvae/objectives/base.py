@@ -1,6 +1,6 @@
 """What every objective is: a module that turns a model and a batch into losses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from torch import Size, Tensor, nn
@@ -100,31 +100,40 @@ class WeightedSum(Objective):
         self.weights: dict[str, Weight] = {}
         self.terms = nn.ModuleDict()
         for name, entry in terms.items():
+            _check_name(name, terms)
             if not (isinstance(entry, tuple) and len(entry) == 2):
                 raise TypeError(
-                    f"Expected {name} to be a pair (weight, term), but got {entry!r:.80}; "
-                    f"write {name}=(1.0, term)."
+                    f"Expected {name} to be a pair (weight, term), but got "
+                    f"{type(entry).__name__}; write {name}=(1.0, term)."
                 )
             weight, term = entry
             if not isinstance(term, nn.Module):
                 raise TypeError(
-                    f"Expected the term of {name} to be an nn.Module, but got {term!r:.80}; "
-                    f"pass an instance, not a class or a function."
+                    f"Expected the term of {name} to be an nn.Module, but got "
+                    f"{type(term).__name__}; pass an instance, not a class or a function."
                 )
-            self.weights[name] = weight if callable(weight) else check_weight(weight, name)
+            self.weights[name] = _checked_weight(weight, name)
             self.terms[name] = term
 
     def loss(self, out: VAEOutput, step: Step = None) -> Losses:
         """The weighted sum of all terms of one pass."""
+        if isinstance(step, Tensor) and step.ndim:
+            raise ValueError(
+                f"Expected step to be one number, but got a tensor of shape {tuple(step.shape)}; "
+                f"pass torch.tensor(step)."
+            )
         total = out.z.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             result = term(out)
             value, auxiliary = result if isinstance(result, tuple) else (result, None)
+            _check_value(value, out, name)
             value = value.mean()
             values[name] = value.detach()
             given = self.weights[name]
             weight = given(step) if callable(given) else given
+            if not isinstance(weight, Tensor):
+                check_weight(weight, name)
             if isinstance(weight, Tensor):
                 total = total + weight.to(value.dtype) * value
             elif weight != 0:
@@ -141,3 +150,40 @@ class WeightedSum(Objective):
             factor = str(weight) if callable(weight) else f"{weight:g}"
             parts.append(name if factor == "1" else f"{factor}·{name}")
         return " + ".join(parts)
+
+
+def _check_name(name: str, names: Container[str]) -> None:
+    """Refuse names that would hide an attribute or another logged value."""
+    taken = name == "total" or hasattr(nn.ModuleDict, name) or f"{name}_auxiliary" in names
+    if taken or not name.isidentifier():
+        raise ValueError(
+            f"Expected the name of a term to be a free identifier, but got {name!r}; "
+            f"choose another, such as {name}_term."
+        )
+
+
+def _checked_weight(weight: Weight, name: str) -> Weight:
+    if not callable(weight):
+        return check_weight(weight, name)
+    if isinstance(weight, type | nn.Module):
+        raise TypeError(
+            f"Expected the weight of {name} to be a number or a schedule, but got "
+            f"{weight.__name__ if isinstance(weight, type) else type(weight).__name__}; "
+            f"write {name}=(weight, term)."
+        )
+    return weight
+
+
+def _check_value(value: Tensor, out: VAEOutput, name: str) -> None:
+    """A term has one value for each sample or datum: a mean over dimensions would hide a sum."""
+    lead = out.z.shape[:-1]
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"Expected the term {name} to return a tensor, but got {type(value).__name__}; "
+            f"return a value for each datum, or a pair of it and an auxiliary loss."
+        )
+    if value.shape != lead[len(lead) - value.ndim :]:
+        raise ValueError(
+            f"Expected the term {name} to return shape {tuple(lead)}, its last axes, or (), but "
+            f"got {tuple(value.shape)}; sum over latent dimensions in the term."
+        )

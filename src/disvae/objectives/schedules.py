@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from disvae.nn import check_int
+
 Step = Tensor | int | None
 
 
@@ -88,11 +90,7 @@ class Linear:
     def __post_init__(self) -> None:
         check_weight(self.start, "start")
         check_weight(self.end, "end")
-        if self.steps < 1:
-            raise ValueError(
-                f"Expected steps to be at least 1, but got {self.steps}; "
-                f"use schedules.Constant for a weight that does not change."
-            )
+        check_int(self.steps, "steps")
 
     def __call__(self, step: Step = None) -> Tensor | float:
         """The weight at ``step``: a tensor where the step is one."""

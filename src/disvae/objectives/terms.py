@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from disvae.distributions import is_factorised, kl, marginals
 from disvae.model import VAEOutput
-from disvae.nn import positive_int
+from disvae.nn import check_int
 from disvae.objectives.aggregate import aggregate_log_density
 
 
@@ -70,7 +70,7 @@ class _AggregateTerm(nn.Module):
 
     def __init__(self, dataset_size: int) -> None:
         super().__init__()
-        self.dataset_size = positive_int(dataset_size, "dataset_size")
+        self.dataset_size = check_int(dataset_size, "dataset_size")
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

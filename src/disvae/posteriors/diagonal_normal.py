@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from disvae.distributions import Normal
-from disvae.nn import AffineHead, positive, positive_int
+from disvae.nn import AffineHead, check_int, positive
 
 
 class DiagonalNormal(nn.Module):
@@ -42,8 +42,8 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__()
-        self.latent_dim = positive_int(latent_dim, "latent_dim")
-        self.affine = AffineHead(positive_int(features, "features"), 2 * latent_dim)
+        self.latent_dim = check_int(latent_dim, "latent_dim")
+        self.affine = AffineHead(check_int(features, "features"), 2 * self.latent_dim)
 
     def forward(self, h: Tensor) -> Independent:
         """The posterior for features ``h`` of shape ``(B, features)``."""

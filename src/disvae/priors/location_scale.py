@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from disvae import distributions
-from disvae.nn import AffineHead, ScaleParameter, check_context, positive, positive_int
+from disvae.nn import AffineHead, ScaleParameter, check_context, check_int, positive
 
 
 class _LocationScale(nn.Module):
@@ -22,14 +22,14 @@ class _LocationScale(nn.Module):
         context_dim: int = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = positive_int(latent_dim, "latent_dim")
-        self.context_dim = context_dim
-        self.scale = ScaleParameter(scale, (latent_dim,), learn=learn_scale)
-        self.register_buffer("loc", torch.zeros(latent_dim, dtype=self.scale().dtype))
+        self.latent_dim = check_int(latent_dim, "latent_dim")
+        self.context_dim = check_int(context_dim, "context_dim", minimum=0)
+        self.scale = ScaleParameter(scale, (self.latent_dim,), learn=learn_scale)
+        self.register_buffer("loc", torch.zeros(self.latent_dim, dtype=self.scale().dtype))
         self.affine: AffineHead | None = None
-        if context_dim:
+        if self.context_dim:
             # all zero, so that training starts from the prior without a context
-            self.affine = AffineHead(positive_int(context_dim, "context_dim"), 2 * latent_dim)
+            self.affine = AffineHead(self.context_dim, 2 * self.latent_dim)
             nn.init.zeros_(self.affine.weight)
             nn.init.zeros_(self.affine.bias)
 
@@ -37,8 +37,9 @@ class _LocationScale(nn.Module):
         """The prior, of batch shape ``()``, or ``(B,)`` given a context of ``context_dim > 0``."""
         loc, scale = self.get_buffer("loc"), self.scale()
         if self.affine is not None:
-            batch = 0 if context is None else len(context)
-            shift, raw = self.affine(check_context(context, self.context_dim, batch)).chunk(2, -1)
+            batch = context.shape[:1].numel() if isinstance(context, Tensor) else 0
+            context = check_context(context, self.context_dim, batch).to(self.affine.weight.dtype)
+            shift, raw = self.affine(context).chunk(2, dim=-1)
             loc, scale = loc + shift, scale * positive(raw)
         return Independent(self.family(loc, scale, validate_args=False), 1, validate_args=False)
 

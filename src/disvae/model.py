@@ -60,6 +60,24 @@ class VAEOutput:
             self._cache["pairwise"] = joint, each
         return self._cache["pairwise"]
 
+    @property
+    def aggregate_log_sums(self) -> tuple[Tensor, Tensor]:
+        r"""Log sums of the posteriors of the batch at every sample.
+
+        Computed once for each pass, as the pairwise log densities are.
+
+        Shape:
+            :math:`\log \sum_j q(z_i|x_j)` as ``sample_shape + (B,)`` and
+            :math:`\log \sum_j q(z_{i,d}|x_j)` as ``sample_shape + (B, D)``.
+
+        Raises:
+            ValueError: If the posterior has no marginals in closed form.
+        """
+        if "aggregate" not in self._cache:
+            joint, each = self.pairwise_log_densities
+            self._cache["aggregate"] = joint.logsumexp(-1), each.logsumexp(-2)
+        return self._cache["aggregate"]
+
 
 class VAE(nn.Module):
     r"""A variational autoencoder, composed of modules that return distributions.

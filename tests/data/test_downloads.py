@@ -189,7 +189,7 @@ def test_the_cache_is_used_where_nothing_says_where_the_data_are(server, tmp_pat
 
 def test_a_missing_pooch_names_the_extra(server, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=r"pip install disvae\[download\]") as caught:
+    with pytest.raises(ImportError, match=r"pip install 'disvae\[download\]'") as caught:
         SmallMNIST(tmp_path, train=False, download=True)
     assert_one_sentence(caught)
 

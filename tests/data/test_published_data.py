@@ -79,6 +79,12 @@ def test_dsprites_move_right_with_x_and_down_with_y(sprites):
         assert start == pytest.approx(16, abs=0.6)
 
 
+@pytest.mark.parametrize("size", [32, 16, 8])
+def test_small_binary_sprites_are_white_where_half_of_the_block_is(sprites, size):
+    small, grey = DSprites(size=size, binary=True), DSprites(size=size)
+    assert torch.equal(small.read(SOME)[0], (grey.read(SOME)[0] >= 0.5).float())
+
+
 def test_halving_keeps_the_mean_of_the_picture(sprites):
     half = DSprites(size=32)
     assert half.image_shape == (1, 32, 32)

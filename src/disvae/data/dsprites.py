@@ -41,8 +41,10 @@ class DSprites(FactorArrays):
         subset: `"downsampled"`: 46,080 images, the grid of every fourth orientation and every
             second posX and posY. `"random"`: 20,000 images drawn from the whole grid. `"whole"`:
             all 737,280, which take 3 GB of memory at 64×64.
-        size: Side of the images. 32, 16 and 8 are the means over blocks of 2×2, 4×4 and 8×8
-            pixels, so that a pixel is the part of its block that the sprite covers.
+        size: Side of the images; for 32, 16 and 8 a pixel stands for a block of 2×2, 4×4 or 8×8.
+        binary: Whether such a pixel is 1 where the sprite covers half of its block or more, and 0
+            elsewhere, so that the images stay binary and a Bernoulli likelihood is a probability
+            mass; else it is the part of the block that is covered.
         download: Whether to fetch the file if it is missing; it is compared with the published
             checksum.
 
@@ -100,6 +102,7 @@ class DSprites(FactorArrays):
         *,
         subset: str = "downsampled",
         size: int = _SIDE,
+        binary: bool = False,
         download: bool = False,
     ) -> None:
         if subset not in self.sources:
@@ -114,7 +117,7 @@ class DSprites(FactorArrays):
                 f"choose one of them, or draw disvae.data.Sprites at any size."
             )
         images, classes, values = _load(_find(self.sources[subset], root, download=download))
-        super().__init__(_block_means(images, _SIDE // size), classes, _NAMES)
+        super().__init__(_shrunk(images, _SIDE // size, binary), classes, _NAMES)
         self.factor_values = torch.from_numpy(values)
 
 
@@ -168,12 +171,14 @@ def _load(
     return images, classes[:, columns].astype(np.int64), values[:, columns].astype(np.float64)
 
 
-def _block_means(images: NDArray[np.uint8], block: int) -> Pixels:
-    """Means over blocks of pixels, stored exactly as the number of white pixels in the block."""
+def _shrunk(images: NDArray[np.uint8], block: int, binary: bool) -> Pixels:
+    """One pixel for each block: whether half of it is white, or the number of its white pixels."""
     if block == 1:
         return Pixels(torch.from_numpy(images.view(np.bool_)).unsqueeze(1))
     sums = np.zeros((len(images), _SIDE // block, _SIDE // block), dtype=np.uint8)
     for row in range(block):
         for column in range(block):
             sums += images[:, row::block, column::block]
+    if binary:
+        return Pixels(torch.from_numpy(2 * sums >= block**2).unsqueeze(1))
     return Pixels(torch.from_numpy(sums).unsqueeze(1), white=block**2)

@@ -45,6 +45,6 @@ def aggregate_log_density(out: VAEOutput, dataset_size: int) -> tuple[Tensor, Te
             f"Expected dataset_size to be the size of the whole training set, but got "
             f"{dataset_size} for a batch of {batch}; pass e.g. dataset_size=len(dataset)."
         )
-    joint, each = out.pairwise_log_densities
+    joint, each = out.aggregate_log_sums
     normaliser = math.log(batch * dataset_size)
-    return joint.logsumexp(-1) - normaliser, each.logsumexp(-2) - normaliser
+    return joint - normaliser, each - normaliser

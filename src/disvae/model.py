@@ -141,8 +141,9 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         r"""The likelihood :math:`p(x|z)` of latents ``sample_shape + (B, D)``."""
-        check_float(z, "z")
-        self._check_context(context, z.shape[-2] if z.ndim > 1 else None)
+        if context is not None:
+            check_float(z, "z")
+            self._check_context(context, z.shape[-2] if z.ndim > 1 else None)
         return _distribution(_call(self.decoder, "decoder", z, context=context), "decoder")
 
     def latent_prior(self, context: Tensor | None = None) -> Distribution:
@@ -257,7 +258,8 @@ class VAE(nn.Module):
             )
         if not self.check_values or torch.compiler.is_compiling():
             return None
-        low, high = torch.stack(torch.aminmax(x.detach())).tolist()
+        least, largest = torch.aminmax(x.detach())
+        low, high = least.item(), largest.item()
         if not (math.isfinite(low) and math.isfinite(high)):  # NaN passes through aminmax
             raise ValueError(
                 f"Expected x to be finite, but got values from {low:g} to {high:g}; "

@@ -113,7 +113,7 @@ class MLP(_FeedForward):
             latent_dim,
             shape,
             head,
-            nn.Unflatten(-1, output),
+            nn.Unflatten(-1, output) if len(output) > 1 else nn.Identity(),
             torch.Size(output).numel(),
             hidden=hidden,
             activation=activation,

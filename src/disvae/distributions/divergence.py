@@ -14,10 +14,13 @@ from torch.distributions.utils import _sum_rightmost
 # torch registers these for whole families, but they raise for most members of the family, by the
 # *values* of the pair (unequal transforms, unequal classes). The estimator must follow from the
 # types alone, so such pairs take the Monte Carlo estimate.
-_VALUE_DEPENDENT = frozenset(
-    _KL_REGISTRY[family, family]
-    for family in (ExponentialFamily, Independent, TransformedDistribution)
-)
+_NOT_CLOSED = {
+    NotImplemented,
+    *(_KL_REGISTRY[f, f] for f in (ExponentialFamily, Independent, TransformedDistribution)),
+}
+
+# torch's name for the pairs whose supports make the divergence infinite
+_INFINITE = {f for f in _KL_REGISTRY.values() if f.__name__.endswith("_infinity")}
 
 
 def _registered(q_type: type[Distribution], p_type: type[Distribution]) -> bool:
@@ -31,15 +34,15 @@ def _registered(q_type: type[Distribution], p_type: type[Distribution]) -> bool:
     if pair not in _KL_MEMOIZE:
         _KL_MEMOIZE[pair] = _dispatch_kl(q_type, p_type)
     function = _KL_MEMOIZE[pair]
-    if function is NotImplemented:
+    if function in _NOT_CLOSED:
         return False
-    if function.__name__.endswith("_infinity"):  # torch's name for pairs of such supports
+    if function in _INFINITE:
         raise ValueError(
             f"Expected a prior whose support covers that of the posterior, but KL("
             f"{q_type.__name__} ‖ {p_type.__name__}) is infinite; take a prior on all real "
             f"numbers, such as priors.Normal or priors.Laplace."
         )
-    return function not in _VALUE_DEPENDENT
+    return True
 
 
 # What torch.compiler.assume_constant_result sets: the answer is a constant to the compiler. The

@@ -46,12 +46,16 @@ class _FeedForward(nn.Module):
         self.trunk = trunk
         self.dense, features = mlp(trunk_features + self.context_dim, hidden, activation)
         self.head = make_module(posterior, "posterior", features, self.latent_dim)
+        # in a tuple, so that the layer is not registered a second time
+        layers = [m for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        self._first_layer = tuple(layers[:1])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """The posterior :math:`q(z|x)` of data ``(B, *data_shape)``, batch shape ``(B,)``."""
         check_shape(x, self.data_shape, "x", mend="reshape it, or build the encoder for its shape")
-        x = match_dtype(x, next(self.parameters(), None), "x")
-        h = self.trunk(x)
+        if self._first_layer:
+            x = match_dtype(x, self._first_layer[0].weight, "x")
+        h = self.trunk(x).flatten(1)
         if self.context_dim:
             h = torch.cat((h, check_context(context, self.context_dim, len(x)).to(h.dtype)), dim=-1)
         return self.head(self.dense(h))
@@ -99,7 +103,7 @@ class MLP(_FeedForward):
         super().__init__(
             shape,
             latent_dim,
-            nn.Flatten(),
+            nn.Identity(),
             torch.Size(shape).numel(),
             hidden=hidden,
             activation=activation,
@@ -165,7 +169,7 @@ class Conv(_FeedForward):
         super().__init__(
             shape,
             latent_dim,
-            nn.Sequential(conv_down(shape[0], widths, activation), nn.Flatten()),
+            conv_down(shape[0], widths, activation),
             (widths[-1] if widths else shape[0]) * height * width,
             hidden=hidden,
             activation=activation,

@@ -132,23 +132,24 @@ def check_shape(x: Tensor, shape: Sequence[int], name: str, *, mend: str, lead: 
         TypeError: If ``x`` is no floating-point tensor.
         ValueError: If the shape is another.
     """
-    check_float(x, name)
     shape = tuple(shape)
-    extra = x.ndim - len(shape)
-    if extra < 1 or (lead == "B" and extra > 1) or tuple(x.shape[extra:]) != shape:
-        expected = f"({lead}, {', '.join(map(str, shape))})"
-        raise ValueError(
-            f"Expected {name} to have shape {expected}, but got {tuple(x.shape)}; {mend}."
-        )
+    # the way of every training step: short, because rarely run code is slow to fetch
+    if isinstance(x, Tensor) and x.dtype.is_floating_point:
+        extra = x.ndim - len(shape)
+        if (extra == 1 or (extra > 1 and lead != "B")) and x.shape[extra:] == shape:
+            return
+    check_float(x, name)
+    expected = f"({lead}, {', '.join(map(str, shape))})"
+    raise ValueError(f"Expected {name} to have shape {expected}, but got {tuple(x.shape)}; {mend}.")
 
 
-def match_dtype(x: Tensor, weight: Tensor | None, name: str) -> Tensor:
+def match_dtype(x: Tensor, weight: Tensor, name: str) -> Tensor:
     """A tensor that the weight can be applied to: float32 goes down to half-precision weights.
 
     Raises:
         TypeError: If the dtypes differ in another way (autocast mends all but float64).
     """
-    if weight is None or x.dtype == weight.dtype:
+    if x.dtype == weight.dtype:
         return x
     if x.dtype == torch.float32 and weight.dtype in (torch.bfloat16, torch.float16):
         return x.to(weight.dtype)

@@ -59,8 +59,10 @@ class AffineHead(nn.Linear):
                 f"build the head for the number of features that the backbone gives."
             )
         dtype = torch.promote_types(torch.promote_types(h.dtype, self.weight.dtype), torch.float32)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        if not torch.is_autocast_enabled(h.device.type):
+            return F.linear(h.to(dtype), self.weight.to(dtype), bias)
         with torch.autocast(h.device.type, enabled=False):
-            bias = None if self.bias is None else self.bias.to(dtype)
             return F.linear(h.to(dtype), self.weight.to(dtype), bias)
 
 
@@ -81,6 +83,9 @@ class ScaleParameter(nn.Module):
         >>> ScaleParameter(0.5, (3,))()
         tensor([0.5000, 0.5000, 0.5000])
     """
+
+    fixed: Tensor | None
+    raw: nn.Parameter | None
 
     def __init__(self, scale: float | Tensor, shape: Sequence[int], *, learn: bool = False) -> None:
         super().__init__()
@@ -106,18 +111,18 @@ class ScaleParameter(nn.Module):
                 f"Expected scale to be a number or a tensor of shape {self.shape}, but got shape "
                 f"{tuple(value.shape)}; give one value, or one for each dimension."
             )
-        self.raw: nn.Parameter | None
         if learn:
             self.raw = nn.Parameter(positive_inverse(value))
             self.register_buffer("fixed", None)
         else:
             self.register_parameter("raw", None)
-            self.register_buffer("fixed", value)
+            self.register_buffer("fixed", value.expand(self.shape).clone())
 
     def forward(self) -> Tensor:
-        """The scale, expanded to ``shape``."""
-        value = self.get_buffer("fixed") if self.raw is None else positive(self.raw)
-        return value.expand(self.shape)
+        """The scale, of shape ``shape``."""
+        if self.raw is None:
+            return self.fixed  # type: ignore[return-value]
+        return positive(self.raw).expand(self.shape)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

@@ -1,5 +1,7 @@
 """What every objective is: a module that turns a model and a batch into losses."""
 
+import functools
+import operator
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
@@ -122,7 +124,7 @@ class WeightedSum(Objective):
                 f"Expected step to be one number, but got a tensor of shape {tuple(step.shape)}; "
                 f"pass torch.tensor(step)."
             )
-        total = out.z.new_zeros(())
+        summands: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             result = term(out)
@@ -132,17 +134,17 @@ class WeightedSum(Objective):
             values[name] = value.detach()
             given = self.weights[name]
             weight = given(step) if callable(given) else given
-            if not isinstance(weight, Tensor):
-                check_weight(weight, name)
             if isinstance(weight, Tensor):
-                total = total + weight.to(value.dtype) * value
-            elif weight != 0:
-                total = total + weight * value
+                summands.append(weight.to(value.dtype) * value)
+            elif check_weight(weight, name) != 0:
+                summands.append(value if weight == 1 else weight * value)
             if auxiliary is not None:
                 auxiliary = auxiliary.mean()
                 values[f"{name}_auxiliary"] = auxiliary.detach()
-                total = total + auxiliary
-        return Losses(total, values)
+                summands.append(auxiliary)
+        if not summands:
+            return Losses(out.z.new_zeros(()), values)
+        return Losses(functools.reduce(operator.add, summands), values)
 
     def __str__(self) -> str:
         parts = []

@@ -12,6 +12,7 @@ class _LocationScale(nn.Module):
     """Independent dimensions of one family, at 0 or at affine functions of the context."""
 
     family: type[distributions.Normal | distributions.Laplace]
+    loc: Tensor
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class _LocationScale(nn.Module):
 
     def forward(self, context: Tensor | None = None) -> Independent:
         """The prior, of batch shape ``()``, or ``(B,)`` given a context of ``context_dim > 0``."""
-        loc, scale = self.get_buffer("loc"), self.scale()
+        loc, scale = self.loc, self.scale()
         if self.affine is not None:
             batch = context.shape[:1].numel() if isinstance(context, Tensor) else 0
             context = check_context(context, self.context_dim, batch).to(self.affine.weight.dtype)

@@ -234,6 +234,10 @@ class TestParamGroups:
         assert by_rate[2.0] == [inner.weight]
         assert by_rate[3.0] == [inner.bias]
 
+    def test_without_settings_there_is_one_group(self):
+        net = nn.Linear(2, 2)
+        assert param_groups(net) == [{"params": [net.weight, net.bias]}]
+
     def test_shared_parameters_are_listed_once(self):
         shared = nn.Linear(2, 2)
         net = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared)})

@@ -14,7 +14,7 @@ def require(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
-        if error.name not in (package, module):
+        if error.name not in (package, module, None):
             raise  # it is there, but lacks something of its own
         raise ImportError(
             f"Expected the package {package}, but it is not installed; "

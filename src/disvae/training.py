@@ -61,7 +61,7 @@ class TrainStep(nn.Module):
 
 
 def param_groups(
-    module: nn.Module, settings: Mapping[nn.Module | nn.Parameter, Mapping[str, Any]]
+    module: nn.Module, settings: Mapping[nn.Module | nn.Parameter, Mapping[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     r"""Parameter groups for an optimiser, with settings of their own for some submodules.
 
@@ -70,7 +70,8 @@ def param_groups(
 
     Args:
         module: What is trained, e.g. a :class:`TrainStep`.
-        settings: For submodules or parameters of ``module``, the optimiser's keywords.
+        settings: For submodules or parameters of ``module``, the optimiser's keywords; none by
+            default.
 
     Returns:
         One group with the settings for each entry, after a first group of all other parameters;
@@ -86,6 +87,7 @@ def param_groups(
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.001, 0.0001]
     """
+    settings = {} if settings is None else settings
     if not isinstance(settings, Mapping) or not all(
         isinstance(keywords, Mapping) for keywords in settings.values()
     ):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         priors,
         traversals,
     )
-    from disvae.model import VAE, VAEOutput
+    from disvae.model import VAE
+    from disvae.output import VAEOutput
     from disvae.training import TrainStep, param_groups
 
 __version__ = "0.1.0"
@@ -53,7 +54,7 @@ __all__ = [
 
 _HOME = {
     "VAE": "disvae.model",
-    "VAEOutput": "disvae.model",
+    "VAEOutput": "disvae.output",
     "TrainStep": "disvae.training",
     "param_groups": "disvae.training",
 }

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from disvae.distributions import is_factorised, kl, marginals, point
-from disvae.model import VAE, VAEOutput, evaluating
+from disvae.model import VAE, evaluating
 from disvae.nn import as_pair, check_float, check_int
+from disvae.output import VAEOutput
 
 Data = Tensor | Dataset | Iterable[Any]
 Context = Tensor | Callable[[Any], Tensor] | None

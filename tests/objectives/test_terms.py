@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal
 
-import disvae
+import disvae.output
 from disvae import VAE, VAEOutput, decoders, encoders, objectives, priors
 from disvae import distributions as dist
 from disvae.objectives import WeightedSum, schedules, terms
@@ -91,7 +91,7 @@ def test_densities_and_their_sums_are_computed_once_for_all_terms(monkeypatch):
     posterior = diagonal()
     out = pass_of(posterior, posterior.rsample())
     calls = []
-    for owner, name in ((disvae.model, "marginals"), (torch.Tensor, "logsumexp")):
+    for owner, name in ((disvae.output, "marginals"), (torch.Tensor, "logsumexp")):
         original = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda *a, _f=original, _n=name: calls.append(_n) or _f(*a)

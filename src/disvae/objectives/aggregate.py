@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from disvae.model import VAEOutput
+from disvae.output import VAEOutput
 
 
 def aggregate_log_density(out: VAEOutput, dataset_size: int) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from torch import Size, Tensor, nn
 
-from disvae.model import VAE, VAEOutput
+from disvae.model import VAE
 from disvae.objectives.schedules import Step, check_weight
+from disvae.output import VAEOutput
 
 Schedule = Callable[[Step], Tensor | float]
 Weight = float | Schedule

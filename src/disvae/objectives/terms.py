@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from disvae.distributions import is_factorised, kl, marginals
-from disvae.model import VAEOutput
 from disvae.nn import check_int
 from disvae.objectives.aggregate import aggregate_log_density
+from disvae.output import VAEOutput
 
 
 class Reconstruction(nn.Module):

@@ -73,6 +73,7 @@ class VAE(nn.Module):
     def encode(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         r"""The posterior :math:`q(z|x)` of data ``(B, *event)``."""
         self._range(x)
+        self._check_context(context, len(x))
         return self._posterior(x, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
@@ -80,20 +81,12 @@ class VAE(nn.Module):
         if context is not None:
             check_float(z, "z")
             self._check_context(context, z.shape[-2] if z.ndim > 1 else None)
-        return _distribution(_call(self.decoder, "decoder", z, context=context), "decoder")
+        return self._likelihood(z, context)
 
     def latent_prior(self, context: Tensor | None = None) -> Distribution:
         r"""The prior :math:`p(z)`, of batch shape ``()``, or ``(B,)`` given a context."""
         self._check_context(context, None)
-        prior = _distribution(_call(self.prior, "prior", context=context), "prior")
-        batch = () if context is None else (len(context),)
-        if prior.batch_shape not in ((), batch) or len(prior.event_shape) != 1:
-            raise ValueError(
-                f"Expected the prior to return a distribution of batch shape () or, given a "
-                f"context, (B,), and event shape (D,), but got {tuple(prior.batch_shape)} and "
-                f"{tuple(prior.event_shape)}; wrap it in torch.distributions.Independent(…, 1)."
-            )
-        return prior
+        return self._prior(context)
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, sample_shape: Size | tuple[int, ...] = ()
@@ -108,8 +101,9 @@ class VAE(nn.Module):
             sample_shape: The shape of the samples for each datum, leading in z.
         """
         ends = self._range(x)
+        self._check_context(context, len(x))
         posterior = self._posterior(x, context)
-        prior = self.latent_prior(context)
+        prior = self._prior(context)
         if prior.event_shape != posterior.event_shape:
             raise ValueError(
                 f"Expected encoder and prior to have the same latent_dim, but got event shapes "
@@ -117,7 +111,7 @@ class VAE(nn.Module):
                 f"build both with one latent_dim."
             )
         z = _sample(posterior, _sizes(sample_shape))
-        likelihood = self.decode(z, context)
+        likelihood = self._likelihood(z, context)
         if likelihood.event_shape != x.shape[1:] or likelihood.batch_shape != z.shape[:-1]:
             raise ValueError(
                 f"Expected the decoder to return a likelihood of batch shape "
@@ -138,19 +132,19 @@ class VAE(nn.Module):
         """
         n = check_int(n, "n")
         self._check_context(context, n)
-        prior = self.latent_prior(context)
+        prior = self._prior(context)
         z = prior.sample() if prior.batch_shape else prior.sample(Size((n,)))
-        return point(self.decode(z, context))
+        return point(self._likelihood(z, context))
 
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The data decoded from the point estimate of their posterior: no sample is drawn."""
         ends = self._range(x)
-        likelihood = self.decode(point(self._posterior(x, context)), context)
+        self._check_context(context, len(x))
+        likelihood = self._likelihood(point(self._posterior(x, context)), context)
         _check_support(ends, likelihood)
         return point(likelihood)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
-        self._check_context(context, len(x))
         posterior = _call(self.encoder, "encoder", x, context=context)
         posterior = _distribution(posterior, "encoder")
         if posterior.batch_shape != x.shape[:1] or len(posterior.event_shape) != 1:
@@ -160,6 +154,20 @@ class VAE(nn.Module):
                 f"{tuple(posterior.event_shape)}; wrap it in torch.distributions.Independent(…, 1)."
             )
         return posterior
+
+    def _prior(self, context: Tensor | None) -> Distribution:
+        prior = _distribution(_call(self.prior, "prior", context=context), "prior")
+        batch = () if context is None else (len(context),)
+        if prior.batch_shape not in ((), batch) or len(prior.event_shape) != 1:
+            raise ValueError(
+                f"Expected the prior to return a distribution of batch shape () or, given a "
+                f"context, (B,), and event shape (D,), but got {tuple(prior.batch_shape)} and "
+                f"{tuple(prior.event_shape)}; wrap it in torch.distributions.Independent(…, 1)."
+            )
+        return prior
+
+    def _likelihood(self, z: Tensor, context: Tensor | None) -> Distribution:
+        return _distribution(_call(self.decoder, "decoder", z, context=context), "decoder")
 
     def _check_context(self, context: Tensor | None, rows: int | None) -> None:
         if context is None:

@@ -86,10 +86,12 @@ def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
         tensor([1.9600, 3.9199])
     """
     u = torch.as_tensor(u)
-    if u.numel() == 0 or not bool(((u > 0) & (u < 1)).all()):
+    outside = u[~((u > 0) & (u < 1))]
+    if u.numel() == 0 or outside.numel():
         raise ValueError(
-            f"Expected probabilities u strictly between 0 and 1, but got a tensor of shape "
-            f"{tuple(u.shape)} with others; 0.025 and 0.975 enclose the central 95 %."
+            f"Expected probabilities u strictly between 0 and 1, but got "
+            f"{f'{outside[0].item():g}' if outside.numel() else 'none'}; "
+            f"0.025 and 0.975 enclose the central 95 %."
         )
     shape = d.batch_shape + d.event_shape
     like = _fixed_samples(d, 1)

@@ -133,11 +133,10 @@ class WeightedSum(Objective):
             _check_value(value, out, name)
             value = value.mean()
             values[name] = value.detach()
-            given = self.weights[name]
-            weight = given(step) if callable(given) else given
+            weight = self._weight(name, step)
             if isinstance(weight, Tensor):
                 summands.append(weight.to(value.dtype) * value)
-            elif check_weight(weight, name) != 0:
+            elif weight != 0:
                 summands.append(value if weight == 1 else weight * value)
             if auxiliary is not None:
                 auxiliary = auxiliary.mean()
@@ -146,6 +145,14 @@ class WeightedSum(Objective):
         if not summands:
             return Losses(out.z.new_zeros(()), values)
         return Losses(functools.reduce(operator.add, summands), values)
+
+    def _weight(self, name: str, step: Step) -> Tensor | float:
+        """The weight at a step; a number was checked when it was given."""
+        given = self.weights[name]
+        if not callable(given):
+            return given
+        weight = given(step)
+        return weight if isinstance(weight, Tensor) else check_weight(weight, name)
 
     def __str__(self) -> str:
         parts = []

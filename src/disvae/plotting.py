@@ -126,7 +126,7 @@ def save_gif(
 
 
 def _as_rows(images: ArrayLike) -> np.ndarray:
-    """Images as ``(rows, columns, 3, H, W)`` in [0, 1]."""
+    """Images as ``(rows, columns, 3, H, W)`` in [0, 1]; those that are all NaN are white."""
     if hasattr(images, "detach"):  # a tensor, perhaps with a gradient or on a GPU
         images = images.detach().cpu().float().numpy()
     array = np.asarray(images, dtype=float)
@@ -136,6 +136,8 @@ def _as_rows(images: ArrayLike) -> np.ndarray:
             f"Expected images of shape (rows, columns, C, H, W) or (columns, C, H, W), with C = 1 "
             f"or 3, but got {array.shape}; reshape vectors to images first."
         )
+    blank = np.isnan(array).all(axis=(2, 3, 4), keepdims=True)
+    array = np.where(blank, 1.0, array)
     if not np.isfinite(array).all():
         raise ValueError(
             "Expected images of finite values, but got NaN or infinity; "

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
-from disvae.distributions import point, quantile
+from disvae.distributions import constraints, point, quantile
+from disvae.distributions.supports import CATEGORIES, Block, blocks
 from disvae.model import VAE, evaluating
 from disvae.nn import check_float, check_int
 
@@ -27,19 +29,24 @@ def traverse(
 
     By default a dimension takes the values at evenly spaced quantiles of its prior, from 1 % to
     99 %, which is right for any prior: it stays where the prior has mass. The other dimensions stay
-    at the point estimate of :math:`q(z|x)`.
+    at the point estimate of :math:`q(z|x)`. There are two exceptions. The dimensions of a category
+    (relaxed or one-hot) are one row together, with one frame for each category. On a sphere the
+    other coordinates are scaled together, so that the vector keeps its unit length.
 
     Args:
         model: The model.
         x: One datum, ``(1, *event)``.
-        dims: The latent dimensions to move, one row each, in this order; all by default.
+        dims: The latent dimensions to move, one row each, in this order; all by default. Any
+            dimension of a category stands for its row.
         steps: How many values each takes.
         span: Values to move through instead, evenly spaced: a pair (low, high), or a number s for
-            (-s, s).
+            (-s, s); within -1 and 1 on a sphere. It does not touch categories.
         context: What the model is conditioned on, ``(1, C)``.
 
     Shape:
-        ``(len(dims), steps, *event)``.
+        ``(rows, frames, *event)``: a row for each of ``dims`` and ``steps`` frames. Where rows have
+        unequal numbers of frames, because of categories, the shorter ones are filled with NaN,
+        which ``plotting.grid`` leaves blank.
 
     Raises:
         ValueError: If there is more than one datum, or a dimension does not exist.
@@ -123,32 +130,75 @@ def _traverse(
             f"{type(dims).__name__}; write e.g. dims=[0, 3]."
         )
     given = range(len(code)) if dims is None else dims
-    rows = [check_int(d, "each of dims", minimum=0) for d in given]
-    for d in rows:
+    numbers = [check_int(d, "each of dims", minimum=0) for d in given]
+    for d in numbers:
         if d >= len(code):
             raise ValueError(
                 f"Expected latent dimensions between 0 and {len(code) - 1}, but got {d}; "
                 f"leave dims out to traverse them all."
             )
-    values = _values(model, code, steps, span, context)
-    z = code.repeat(len(rows), steps, 1)
-    for row, d in enumerate(rows):
-        z[row, :, d] = values[:, d]
-    return _decode(model, z, context)
+    prior = model.latent_prior(context)
+    values = _values(prior, code, steps, _ends(span))
+    rows: dict[int, Tensor] = {}
+    for block in blocks(prior):
+        rows.update(_rows(block, code, values))
+    # a row that several of dims stand for is shown once
+    wanted = list({id(rows[d]): rows[d] for d in numbers}.values())
+    frames = max(map(len, wanted), default=steps)
+    lengths = [len(z) for z in wanted]
+    z = torch.stack([torch.cat((z, z[-1:].expand(frames - len(z), -1))) for z in wanted])
+    images = _decode(model, z, context)
+    for row, length in enumerate(lengths):
+        images[row, length:] = torch.nan
+    return images
 
 
 def _values(
-    model: VAE,
-    code: Tensor,
-    steps: int,
-    span: float | tuple[float, float] | None,
-    context: Tensor | None,
+    prior: Distribution, code: Tensor, steps: int, ends: tuple[float, float] | None
 ) -> Tensor:
     """The values of every latent dimension, ``(steps, D)``."""
+    if ends is not None:
+        values = torch.linspace(*ends, steps, dtype=code.dtype, device=code.device)
+        return values[:, None].expand(steps, len(code))
+    tail = (1 - _CENTRAL_MASS) / 2
+    u = torch.linspace(tail, 1 - tail, steps) if steps > 1 else torch.tensor([0.5])
+    return quantile(prior, u).reshape(steps, -1).to(code)
+
+
+def _rows(block: Block, code: Tensor, values: Tensor) -> dict[int, Tensor]:
+    """For each dimension of a block the latents of its row, ``(frames, D)``."""
+    dims = list(block.dims)
+    if block.kind in CATEGORIES:
+        z = code.repeat(len(dims), 1)
+        z[:, dims] = torch.eye(len(dims), dtype=code.dtype, device=code.device)
+        return dict.fromkeys(dims, z)
+    found = {}
+    for position, d in enumerate(dims):
+        z = code.repeat(len(values), 1)
+        z[:, d] = values[:, d]
+        if block.kind is constraints.Sphere:
+            z[:, dims] = _on_sphere(z[:, dims], position)
+        found[d] = z
+    return found
+
+
+def _on_sphere(z: Tensor, d: int) -> Tensor:
+    """Vectors with the same coordinate d (kept within -1 and 1), and unit length."""
+    kept = torch.zeros_like(z)
+    kept[:, d] = z[:, d].clamp(-1, 1)
+    others = z.clone()
+    others[:, d] = 0
+    norm = torch.linalg.vector_norm(others, dim=-1, keepdim=True)
+    # at a pole the other coordinates say no direction: take that of the next axis
+    others[:, (d + 1) % z.shape[1]] += (norm[:, 0] == 0).to(z.dtype)
+    norm = torch.where(norm == 0, 1.0, norm)
+    rest = (1 - kept.square().sum(-1, keepdim=True)).sqrt()
+    return kept + rest * others / norm
+
+
+def _ends(span: float | tuple[float, float] | None) -> tuple[float, float] | None:
     if span is None:
-        tail = (1 - _CENTRAL_MASS) / 2
-        u = torch.linspace(tail, 1 - tail, steps) if steps > 1 else torch.tensor([0.5])
-        return quantile(model.latent_prior(context), u).reshape(steps, -1).to(code)
+        return None
     pair = (-span, span) if isinstance(span, int | float) else span
     try:
         low, high = (float(end) for end in pair)
@@ -159,8 +209,7 @@ def _values(
             f"Expected span to be a finite pair (low, high) with low < high, or a positive number, "
             f"but got {span!s:.60}; pass e.g. span=(-3.0, 3.0)."
         )
-    values = torch.linspace(low, high, steps, dtype=code.dtype, device=code.device)
-    return values[:, None].expand(steps, len(code))
+    return low, high
 
 
 def _decode(model: VAE, z: Tensor, context: Tensor | None) -> Tensor:

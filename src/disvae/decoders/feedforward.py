@@ -1,74 +1,17 @@
 """Decoders of dense and convolutional layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import nn
 
+from disvae.decoders.base import FeedForward, LikelihoodFactory, head_channels
 from disvae.likelihoods import Bernoulli
-from disvae.nn import (
-    as_shape,
-    check_context,
-    check_int,
-    check_shape,
-    check_widths,
-    conv_up,
-    halvings,
-    make_module,
-    match_dtype,
-    mlp,
-)
+from disvae.nn import as_shape, check_widths, conv_up, halvings, make_module
 from disvae.nn.networks import Activation, default_channels, image_shape
 
-LikelihoodFactory = Callable[[tuple[int, ...]], nn.Module]
 
-
-class _FeedForward(nn.Module):
-    """Dense layers that also see the context, a trunk that gives the shape, and a head."""
-
-    def __init__(
-        self,
-        latent_dim: int,
-        data_shape: tuple[int, ...],
-        head: nn.Module,
-        trunk: nn.Module,
-        trunk_features: int,
-        *,
-        hidden: Sequence[int],
-        activation: Activation,
-        context_dim: int,
-    ) -> None:
-        super().__init__()
-        self.latent_dim = check_int(latent_dim, "latent_dim")
-        self.data_shape = data_shape
-        self.context_dim = check_int(context_dim, "context_dim", minimum=0)
-        self.dense, features = mlp(self.latent_dim + self.context_dim, hidden, activation)
-        self.project = nn.Linear(features, trunk_features)
-        self.trunk = trunk
-        self.head = head
-
-    def forward(self, z: Tensor, context: Tensor | None = None) -> Distribution:
-        """The likelihood of latents ``sample_shape + (B, D)``, one for each of them."""
-        check_shape(
-            z, (self.latent_dim,), "z", lead="..., B", mend="build the decoder for its latent_dim"
-        )
-        z = match_dtype(z, self.project.weight, "z")
-        lead = z.shape[:-1]
-        if self.context_dim:
-            c = check_context(context, self.context_dim, lead[-1]).to(z.dtype)
-            z = torch.cat((z, c.expand(*lead, self.context_dim)), dim=-1)
-        # convolutions take one batch axis
-        parameters = self.trunk(self.project(self.dense(z.flatten(0, -2))))
-        return self.head(parameters.unflatten(0, lead))
-
-
-def _head_channels(head: nn.Module, data_shape: tuple[int, ...]) -> int:
-    """How many channels a likelihood head wants; one of the user's need not say."""
-    return getattr(head, "channels", data_shape[0])
-
-
-class MLP(_FeedForward):
+class MLP(FeedForward):
     r"""Dense layers, and a likelihood head for data of any shape.
 
     Args:
@@ -108,7 +51,7 @@ class MLP(_FeedForward):
     ) -> None:
         shape = as_shape(data_shape)
         head = make_module(likelihood, "likelihood", shape)
-        output = (_head_channels(head, shape), *shape[1:])
+        output = (head_channels(head, shape), *shape[1:])
         super().__init__(
             latent_dim,
             shape,
@@ -121,7 +64,7 @@ class MLP(_FeedForward):
         )
 
 
-class Conv(_FeedForward):
+class Conv(FeedForward):
     r"""Dense layers, transposed convolutions that double an image, and a likelihood head.
 
     The mirror of :class:`disvae.encoders.Conv`, for images of any size from 8x8 up.
@@ -187,7 +130,7 @@ class Conv(_FeedForward):
             nn.Sequential(
                 make_module(activation, "activation"),
                 nn.Unflatten(-1, start),
-                conv_up(widths, _head_channels(head, shape), sizes, activation),
+                conv_up(widths, head_channels(head, shape), sizes, activation),
             ),
             torch.Size(start).numel(),
             hidden=hidden,

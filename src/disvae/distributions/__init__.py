@@ -4,15 +4,36 @@ Divergences that are closed or estimated by one rule (:func:`kl`), summaries of 
 (:func:`point`, :func:`quantile`, :func:`marginals`) and replaceable noise (:func:`noise`).
 """
 
+from disvae.distributions import constraints
 from disvae.distributions.divergence import has_closed_form, kl
 from disvae.distributions.families import Bernoulli, Laplace, Normal
+from disvae.distributions.joint import Delta, Joint
+from disvae.distributions.lp import LpSpherical
+from disvae.distributions.mixtures import GaussianMixture, Mixture
+from disvae.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
 from disvae.distributions.noise import noise, replace_noise
+from disvae.distributions.relaxed import RelaxedCategorical
+from disvae.distributions.shaped import GeneralizedNormal, StudentT
+from disvae.distributions.spherical import HypersphericalUniform, PowerSpherical
 from disvae.distributions.summaries import is_factorised, marginals, point, quantile
 
 __all__ = [
     "Bernoulli",
+    "Delta",
+    "GaussianMixture",
+    "GeneralizedNormal",
+    "HypersphericalUniform",
+    "Joint",
     "Laplace",
+    "LowRankMultivariateNormal",
+    "LpSpherical",
+    "Mixture",
+    "MultivariateNormal",
     "Normal",
+    "PowerSpherical",
+    "RelaxedCategorical",
+    "StudentT",
+    "constraints",
     "has_closed_form",
     "is_factorised",
     "kl",

@@ -1,15 +1,24 @@
 r"""The Kullback-Leibler divergence between any two distributions."""
 
+from typing import Any
+
 from torch import Tensor
 from torch.distributions import (
     Distribution,
     ExponentialFamily,
     Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
     TransformedDistribution,
     kl_divergence,
 )
 from torch.distributions.kl import _KL_MEMOIZE, _KL_REGISTRY, _dispatch_kl
 from torch.distributions.utils import _sum_rightmost
+
+from disvae.distributions.joint import Joint, JointMarginals
+from disvae.distributions.multivariate import DiagonalNormal
+from disvae.distributions.supports import check_supports, infinite
 
 # torch registers these for whole families, but they raise for most members of the family, by the
 # *values* of the pair (unequal transforms, unequal classes). The estimator must follow from the
@@ -37,11 +46,7 @@ def _registered(q_type: type[Distribution], p_type: type[Distribution]) -> bool:
     if function in _NOT_CLOSED:
         return False
     if function in _INFINITE:
-        raise ValueError(
-            f"Expected a prior whose support covers that of the posterior, but KL("
-            f"{q_type.__name__} ‖ {p_type.__name__}) is infinite; take a prior on all real "
-            f"numbers, such as priors.Normal or priors.Laplace."
-        )
+        raise infinite(q_type, p_type)
     return True
 
 
@@ -51,7 +56,11 @@ _registered._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution, int]:
-    """Both bases below equal layers of ``Independent``, and how many batch axes those join."""
+    """The pair to look up, and how many batch axes of its divergence are to be summed.
+
+    Equal layers of ``Independent`` are taken off both. Where one of the two has dependent
+    dimensions, a factorised normal is seen as a distribution of vectors too.
+    """
     axes = 0
     while (
         isinstance(q, Independent)
@@ -60,16 +69,38 @@ def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribu
     ):
         axes += q.reinterpreted_batch_ndims
         q, p = q.base_dist, p.base_dist
+    if isinstance(p, _DEPENDENT):
+        q = _as_vector(q)
+    elif isinstance(q, _DEPENDENT):
+        p = _as_vector(p)
     return q, p, axes
 
 
-def has_closed_form(q: Distribution, p: Distribution) -> bool:
+_DEPENDENT = (MultivariateNormal, LowRankMultivariateNormal)
+
+
+def _as_vector(d: Distribution) -> Distribution:
+    if (
+        isinstance(d, Independent)
+        and d.reinterpreted_batch_ndims == 1
+        and isinstance(d.base_dist, Normal)
+    ):
+        return DiagonalNormal(d.base_dist.loc, d.base_dist.scale)
+    return d
+
+
+def _same_blocks(q: Any, p: Any) -> bool:
+    """Whether both are made of the same blocks of dimensions."""
+    return type(q) is type(p) and isinstance(q, Joint | JointMarginals) and q.dims == p.dims
+
+
+def has_closed_form(q: Any, p: Any) -> bool:
     r"""Whether :func:`kl` computes :math:`KL(q \| p)` in closed form.
 
     The answer depends on the types of the two distributions only (below equal ``Independent``
     wrappers), so that it is the same at every step and under ``torch.compile``. Closed forms are
-    those of ``torch.distributions.kl``, and the user's own, registered with torch's
-    ``register_kl``.
+    those of ``torch.distributions.kl``, those between normals with dependent and with independent
+    dimensions, and the user's own, registered with torch's ``register_kl``.
 
     Example:
         >>> import torch
@@ -79,6 +110,8 @@ def has_closed_form(q: Distribution, p: Distribution) -> bool:
         >>> has_closed_form(Normal(0.0, 1.0), StudentT(5.0))
         False
     """
+    if _same_blocks(q, p):
+        return all(has_closed_form(a, b) for a, b in zip(q.blocks, p.blocks, strict=True))
     q, p, _ = _unwrapped(q, p)
     return _registered(type(q), type(p))
 
@@ -91,7 +124,8 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
         KL(q \| p) = E_{z \sim q}[\log q(z) - \log p(z)]
 
     Where no closed form is registered for the types, the expectation is replaced by its integrand
-    at the samples ``z``: an unbiased Monte Carlo estimate, differentiable through ``z``.
+    at the samples ``z``: an unbiased Monte Carlo estimate, differentiable through ``z``. For two
+    joint distributions of the same blocks it is the sum over blocks, each by this rule.
 
     Args:
         q: The distribution to average over, e.g. a posterior :math:`q(z|x)`.
@@ -103,7 +137,9 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
         ``sample_shape + (B,)`` for ``z`` of shape ``sample_shape + (B, D)``. In nats.
 
     Raises:
-        ValueError: If the event shapes differ, or if samples are needed and not given.
+        ValueError: If the event shapes differ, if ``q`` has no density, if the divergence is
+            infinite because ``q`` has mass where ``p`` has none, or if samples are needed and not
+            given.
 
     Example:
         >>> import torch
@@ -122,12 +158,22 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
             f"Expected q and p to have the same event shape, but got {tuple(q.event_shape)} and "
             f"{tuple(p.event_shape)}; give both the same latent_dim."
         )
+    if _same_blocks(q, p):
+        return _kl_of_blocks(q, p, z)
+    if not getattr(q, "has_density", True):
+        q.log_prob(q.mean)  # raises, and says what to do
     q_base, p_base, axes = _unwrapped(q, p)
     if _registered(type(q_base), type(p_base)):
         return _sum_rightmost(kl_divergence(q_base, p_base), axes)
+    check_supports(q, p)
     if z is None:
         raise ValueError(
             f"Expected samples z of q, because KL({type(q_base).__name__} ‖ "
             f"{type(p_base).__name__}) has no closed form; pass z=q.rsample()."
         )
     return q.log_prob(z) - p.log_prob(z)
+
+
+def _kl_of_blocks(q: Any, p: Any, z: Tensor | None) -> Tensor:
+    parts = [None] * len(q.blocks) if z is None else q.split(z)
+    return q.combine([kl(a, b, part) for a, b, part in zip(q.blocks, p.blocks, parts, strict=True)])

@@ -6,6 +6,7 @@ Every draw is ``noise(sampler, shape, ...)``: a sampler of torch that *returns* 
 :func:`replace_noise`, and so feed the same numbers to two programs that ought to agree.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -46,6 +47,51 @@ def noise(
         torch.Size([2, 3])
     """
     return _source(sampler, shape, dtype=dtype, device=device)
+
+
+def standard_gamma(concentration: Tensor, shape: Sequence[int]) -> Tensor:
+    r"""Gamma variates of unit scale, through :func:`noise`, differentiable in the concentration.
+
+    Args:
+        concentration: The positive concentrations, which broadcast to ``shape``.
+        shape: The shape to draw.
+
+    Example:
+        >>> import torch
+        >>> standard_gamma(torch.tensor([0.5, 2.0]), (7, 2)).shape
+        torch.Size([7, 2])
+    """
+    sampler = functools.partial(_gamma_sampler, concentration)
+    return noise(sampler, shape, dtype=concentration.dtype, device=concentration.device)
+
+
+def categorical(logits: Tensor, sample_shape: Sequence[int]) -> Tensor:
+    r"""Numbers of categories drawn with probabilities ``softmax(logits)``, through :func:`noise`.
+
+    Args:
+        logits: Unnormalised log probabilities, ``(..., K)``.
+        sample_shape: The shape of the draws for each row of logits.
+
+    Shape:
+        ``sample_shape + (...)``, integers from 0 to K - 1.
+
+    Example:
+        >>> import torch
+        >>> categorical(torch.tensor([-torch.inf, 0.0]), (3,))
+        tensor([1, 1, 1])
+    """
+    # by the inverse cdf: torch.multinomial takes no replaceable noise, and one batch axis only
+    shape = (*sample_shape, *logits.shape[:-1], 1)
+    u = noise(torch.rand, shape, dtype=logits.dtype, device=logits.device)
+    cdf = logits.softmax(-1).cumsum(-1)
+    # the last sum may be rounded to just below 1, and a source of noise may give 1 itself
+    return (u >= cdf[..., :-1]).sum(-1)
+
+
+def _gamma_sampler(
+    concentration: Tensor, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return torch._standard_gamma(concentration.to(device, dtype).expand(shape))
 
 
 @contextmanager

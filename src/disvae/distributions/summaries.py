@@ -5,7 +5,7 @@ distributions have none, and ``Independent`` and ``StudentT`` have no ``icdf`` i
 functions use the closed form where it exists, and samples with a fixed seed where it does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,19 +23,27 @@ from torch.distributions import (
     StudentT,
 )
 
+from disvae.distributions.joint import Joint, JointMarginals
+from disvae.distributions.mixtures import GaussianMixture, Mixture
+from disvae.distributions.relaxed import RelaxedCategorical
+from disvae.distributions.spherical import PowerSpherical
+
 POINT_SAMPLES = 256
 QUANTILE_SAMPLES = 10_000
 _SEED = 0
 _LOCATION_SCALE = (Normal, Laplace, StudentT, Cauchy, Gumbel)
+# their means lie where they have no mass: between categories, inside the sphere
+_BY_MODE = (Categorical, RelaxedCategorical, PowerSpherical)
 
 
 def point(d: Distribution) -> Tensor:
     r"""A deterministic point estimate: the mean, the mode, or the mean of 256 fixed-seed samples.
 
-    The mean is used where it is defined and finite; the mode for discrete distributions without a
-    mean (``Categorical``); else the mean of 256 samples from a forked generator with a fixed seed:
-    the same at every call, and the global generator is left alone. For the sampled estimate a value
-    depends, within its Monte Carlo error, on the position in the batch.
+    The mean is used where it is defined and finite; the mode for categories, relaxed or not (the
+    likeliest one), and on the sphere, where a mean has no mass; else the mean of 256 samples from
+    a forked generator with a fixed seed: the same at every call, and the global generator is left
+    alone. For the sampled estimate a value depends, within its Monte Carlo error, on the position
+    in the batch. Blocks of a joint distribution are taken one by one.
 
     Args:
         d: Any distribution.
@@ -50,14 +58,16 @@ def point(d: Distribution) -> Tensor:
         >>> point(torch.distributions.Categorical(probs=torch.tensor([0.1, 0.9])))
         tensor(1)
     """
+    if isinstance(d, Joint):
+        return d.join([point(block) for block in d.blocks])
+    if isinstance(_base(d), _BY_MODE):
+        return d.mode
     try:
         mean = d.mean
     except (NotImplementedError, AttributeError):
         mean = None
     if mean is not None and torch.isfinite(mean).all():
         return mean
-    if isinstance(_base(d), Categorical):
-        return d.mode
     estimate = _fixed_samples(d, POINT_SAMPLES).mean(0)
     # where only some means are undefined (Student-t with a df a dimension), the others are kept
     return estimate if mean is None else torch.where(torch.isfinite(mean), mean, estimate)
@@ -66,8 +76,9 @@ def point(d: Distribution) -> Tensor:
 def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
     r"""The values below which a fraction ``u`` of each dimension of ``d`` lies.
 
-    It is the inverse cdf of the marginals where torch has one, else the empirical quantiles, per
-    dimension, of 10,000 samples from a forked generator with a fixed seed.
+    It is the inverse cdf of the marginals where there is one, else their cdf inverted numerically
+    (mixtures), else the empirical quantiles, per dimension, of 10,000 samples from a forked
+    generator with a fixed seed.
 
     Args:
         d: Any distribution of real values.
@@ -96,22 +107,47 @@ def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
     shape = d.batch_shape + d.event_shape
     like = _fixed_samples(d, 1)
     u = u.to(like.device, like.dtype)
+    levels = u.reshape(u.shape + (1,) * len(shape)).expand(u.shape + shape)
+    if isinstance(d, Joint):
+        return d.join([quantile(block, u) for block in d.blocks])
     try:
-        flat = marginals(d) if d.event_shape else d
-        return flat.icdf(u.reshape(u.shape + (1,) * len(shape)).expand(u.shape + shape))
-    except (NotImplementedError, ValueError):
+        each = marginals(d) if d.event_shape else d
+    except ValueError:
+        each = d
+    try:
+        return each.icdf(levels)
+    except NotImplementedError:
+        pass
+    samples = _fixed_samples(d, QUANTILE_SAMPLES)
+    try:
+        low, high = samples.amin(0).expand_as(levels), samples.amax(0).expand_as(levels)
+        return _inverted(each.cdf, levels, low, high)
+    except NotImplementedError:
         # torch.quantile refuses more than 16 million values at once: one column at a time is safe
-        columns = _fixed_samples(d, QUANTILE_SAMPLES).reshape(QUANTILE_SAMPLES, -1).unbind(1)
+        columns = samples.reshape(QUANTILE_SAMPLES, -1).unbind(1)
         found = torch.stack([torch.quantile(c, u.flatten()) for c in columns], dim=-1)
         return found.reshape(u.shape + shape)
+
+
+def _inverted(cdf: Callable[[Tensor], Tensor], levels: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where an increasing function reaches the levels, by bisection from a first bracket."""
+    for _ in range(64):
+        if (cdf(low) <= levels).all() and (cdf(high) >= levels).all():
+            break
+        low, high = 2 * low - high, 2 * high - low
+    for _ in range(64):
+        middle = (low + high) / 2
+        below = cdf(middle) < levels
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
 
 
 def marginals(d: Distribution) -> Distribution:
     r"""The distribution of each dimension on its own, as one batch.
 
     Args:
-        d: A distribution over vectors: ``Independent``, a multivariate normal, or a mixture of
-            these (components must be diagonal and of a location-scale family).
+        d: A distribution over vectors: ``Independent``, a multivariate normal, a mixture of these
+            (components must be diagonal and of a location-scale family), or a joint of such blocks.
 
     Shape:
         For ``d`` of batch shape ``(B,)`` and event shape ``(D,)``, the result has batch shape
@@ -131,13 +167,19 @@ def marginals(d: Distribution) -> Distribution:
             return _base(d)
     elif isinstance(d, MultivariateNormal | LowRankMultivariateNormal):
         return Normal(d.loc, d.variance.sqrt(), validate_args=False)
+    elif isinstance(d, GaussianMixture):
+        return d.marginals()
     elif isinstance(d, MixtureSameFamily) and len(d.event_shape) == 1:
         return _mixture_marginals(d)
+    elif isinstance(d, Joint):
+        return JointMarginals(d, [marginals(block) for block in d.blocks])
     raise _no_marginals(d)
 
 
 def is_factorised(d: Distribution) -> bool:
     """Whether the joint log density of ``d`` is the sum of those of its :func:`marginals`."""
+    if isinstance(d, Joint):
+        return all(is_factorised(block) for block in d.blocks)
     return not _base(d).event_shape
 
 
@@ -150,7 +192,7 @@ def _mixture_marginals(d: MixtureSameFamily) -> MixtureSameFamily:
     parameters = {name: getattr(component, name).transpose(-1, -2) for name in names}
     logits = d.mixture_distribution.logits.unsqueeze(-2)
     logits = logits.expand(parameters["loc"].shape)
-    return MixtureSameFamily(
+    return Mixture(
         Categorical(logits=logits, validate_args=False),
         type(component)(**parameters, validate_args=False),
         validate_args=False,

@@ -1,67 +1,17 @@
 """Encoders of dense and convolutional layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import nn
 
-from disvae.nn import (
-    as_shape,
-    check_context,
-    check_int,
-    check_shape,
-    check_widths,
-    conv_down,
-    halvings,
-    make_module,
-    match_dtype,
-    mlp,
-)
+from disvae.encoders.base import FeedForward, PosteriorFactory
+from disvae.nn import as_shape, check_widths, conv_down, halvings
 from disvae.nn.networks import Activation, default_channels, image_shape
 from disvae.posteriors import DiagonalNormal
 
-PosteriorFactory = Callable[[int, int], nn.Module]
 
-
-class _FeedForward(nn.Module):
-    """A trunk that gives features, dense layers that also see the context, and a head."""
-
-    def __init__(
-        self,
-        data_shape: tuple[int, ...],
-        latent_dim: int,
-        trunk: nn.Module,
-        trunk_features: int,
-        *,
-        hidden: Sequence[int],
-        activation: Activation,
-        posterior: PosteriorFactory,
-        context_dim: int,
-    ) -> None:
-        super().__init__()
-        self.data_shape = data_shape
-        self.latent_dim = check_int(latent_dim, "latent_dim")
-        self.context_dim = check_int(context_dim, "context_dim", minimum=0)
-        self.trunk = trunk
-        self.dense, features = mlp(trunk_features + self.context_dim, hidden, activation)
-        self.head = make_module(posterior, "posterior", features, self.latent_dim)
-        # in a tuple, so that the layer is not registered a second time
-        layers = [m for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-        self._first_layer = tuple(layers[:1])
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Distribution:
-        """The posterior :math:`q(z|x)` of data ``(B, *data_shape)``, batch shape ``(B,)``."""
-        check_shape(x, self.data_shape, "x", mend="reshape it, or build the encoder for its shape")
-        if self._first_layer:
-            x = match_dtype(x, self._first_layer[0].weight, "x")
-        h = self.trunk(x).flatten(1)
-        if self.context_dim:
-            h = torch.cat((h, check_context(context, self.context_dim, len(x)).to(h.dtype)), dim=-1)
-        return self.head(self.dense(h))
-
-
-class MLP(_FeedForward):
+class MLP(FeedForward):
     r"""Dense layers on the flattened data, and a posterior head.
 
     Args:
@@ -112,7 +62,7 @@ class MLP(_FeedForward):
         )
 
 
-class Conv(_FeedForward):
+class Conv(FeedForward):
     r"""Convolutions that halve an image of any size from 8x8 up, dense layers, and a head.
 
     Each convolution has kernel 4, stride 2 and padding 1. There is no batch normalisation, so

@@ -12,12 +12,15 @@ from disvae.nn.checks import (
     make_module,
     match_dtype,
 )
-from disvae.nn.layers import AffineHead, ScaleParameter, positive
+from disvae.nn.layers import AffineHead, CholeskyFactor, ScaleParameter, full_precision, positive
 from disvae.nn.networks import conv_down, conv_up, halvings, mlp
+from disvae.nn.residual import ResidualBlock, residual_down, residual_up
 from disvae.nn.wrappers import Unconditional
 
 __all__ = [
     "AffineHead",
+    "CholeskyFactor",
+    "ResidualBlock",
     "ScaleParameter",
     "Unconditional",
     "as_pair",
@@ -30,9 +33,12 @@ __all__ = [
     "check_widths",
     "conv_down",
     "conv_up",
+    "full_precision",
     "halvings",
     "make_module",
     "match_dtype",
     "mlp",
     "positive",
+    "residual_down",
+    "residual_up",
 ]

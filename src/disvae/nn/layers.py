@@ -15,6 +15,19 @@ SCALE_FLOOR = 1e-4
 _SHIFT = math.log(math.expm1(1 - SCALE_FLOOR))
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """The tensor in float32 at least; float64 stays float64.
+
+    Example:
+        >>> import torch
+        >>> full_precision(torch.ones(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    if x.dtype in (torch.float32, torch.float64):
+        return x
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def positive(raw: Tensor) -> Tensor:
     r"""Map real numbers to scales: :math:`\sigma = 10^{-4} + \mathrm{softplus}(r + c)`.
 
@@ -74,6 +87,7 @@ class ScaleParameter(nn.Module):
         shape: The shape of the result.
         learn: Whether it is a parameter (kept positive by :func:`positive`) or a buffer. A number
             gives one shared parameter, a tensor one parameter for each of its values.
+        name: What to call the value in errors.
 
     Raises:
         ValueError: If a value is not positive and finite (above 1e-4 where learnt), or the shape
@@ -87,12 +101,19 @@ class ScaleParameter(nn.Module):
     fixed: Tensor | None
     raw: nn.Parameter | None
 
-    def __init__(self, scale: float | Tensor, shape: Sequence[int], *, learn: bool = False) -> None:
+    def __init__(
+        self,
+        scale: float | Tensor,
+        shape: Sequence[int],
+        *,
+        learn: bool = False,
+        name: str = "scale",
+    ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         if not isinstance(scale, Tensor | int | float) or isinstance(scale, bool):
             raise TypeError(
-                f"Expected scale to be a number or a tensor, but got {type(scale).__name__}; "
+                f"Expected {name} to be a number or a tensor, but got {type(scale).__name__}; "
                 f"pass a positive float."
             )
         value = torch.as_tensor(scale)
@@ -103,12 +124,12 @@ class ScaleParameter(nn.Module):
         bad = value[~(torch.isfinite(value) & (value > floor))]
         if bad.numel():
             raise ValueError(
-                f"Expected scale to be finite and above {floor:g}, but got {bad[0].item():g}; "
-                f"pass a positive standard deviation."
+                f"Expected {name} to be finite and above {floor:g}, but got {bad[0].item():g}; "
+                f"pass a positive number."
             )
         if value.shape not in ((), self.shape):
             raise ValueError(
-                f"Expected scale to be a number or a tensor of shape {self.shape}, but got shape "
+                f"Expected {name} to be a number or a tensor of shape {self.shape}, but got shape "
                 f"{tuple(value.shape)}; give one value, or one for each dimension."
             )
         if learn:
@@ -121,9 +142,55 @@ class ScaleParameter(nn.Module):
     def forward(self) -> Tensor:
         """The scale, of shape ``shape``."""
         if self.raw is None:
-            return self.fixed  # type: ignore[return-value]
-        return positive(self.raw).expand(self.shape)
+            return full_precision(self.fixed)  # type: ignore[arg-type]
+        return positive(full_precision(self.raw)).expand(self.shape)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return f"{self.shape}, learn={self.raw is not None}"
+
+
+class CholeskyFactor(nn.Module):
+    r"""Lower triangular matrices with a positive diagonal, from their entries in one vector.
+
+    The diagonal passes through :func:`positive`, so zeros give the identity.
+
+    Args:
+        dim: The number D of rows.
+
+    Shape:
+        ``(..., D(D + 1)/2)`` to ``(..., D, D)``.
+
+    Example:
+        >>> import torch
+        >>> CholeskyFactor(2)(torch.zeros(3))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    index: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.size = dim * (dim + 1) // 2
+        rows, columns = torch.tril_indices(dim, dim, offset=-1)
+        # the diagonal comes first, then the entries below it, then one zero for those above
+        index = torch.full((dim, dim), self.size)
+        index.fill_diagonal_(0)
+        index += torch.diag(torch.arange(dim))
+        index[rows, columns] = torch.arange(dim, self.size)
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """The factors for entries ``(..., D(D + 1)/2)``."""
+        raw = full_precision(raw)
+        diagonal, below = raw[..., : self.dim], raw[..., self.dim :]
+        zero = torch.zeros_like(diagonal[..., :1])
+        return torch.cat((positive(diagonal), below, zero), dim=-1)[..., self.index]
+
+    def inverse(self, factor: Tensor) -> Tensor:
+        """The entries for which the module returns ``factor``."""
+        rows, columns = torch.tril_indices(self.dim, self.dim, offset=-1)
+        diagonal = positive_inverse(factor.diagonal(dim1=-2, dim2=-1))
+        return torch.cat((diagonal, factor[..., rows, columns]), dim=-1)

@@ -123,6 +123,30 @@ def image_shape(data_shape: Sequence[int]) -> tuple[int, int, int]:
     return shape
 
 
+def check_side(data_shape: Sequence[int], sides: Sequence[int]) -> tuple[int, int, int]:
+    """``data_shape`` as ``(channels, side, side)``, for a net that is published for some sides.
+
+    Raises:
+        ValueError: If the images are no squares of one of the sides.
+    """
+    shape = image_shape(data_shape)
+    if shape[1] != shape[2] or shape[1] not in sides:
+        raise ValueError(
+            f"Expected images of {' or '.join(f'{side}x{side}' for side in sides)}, for which "
+            f"this net is published, but got {shape[1]}x{shape[2]}; resize or pad them, or use "
+            f"Conv, which takes any size."
+        )
+    return shape
+
+
+def first_layer(network: nn.Module) -> tuple[nn.Linear | nn.Conv2d, ...]:
+    """The first layer with weights, which decides the dtype of the data; () if there is none.
+
+    In a tuple, so that a module that keeps it does not register it a second time.
+    """
+    return tuple(m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d))[:1]
+
+
 def default_channels(size: tuple[int, int]) -> tuple[int, ...]:
     """Widths for as many halvings as leave at least 4 pixels a side: 32s, then 64 twice."""
     layers = min(size).bit_length() - 3

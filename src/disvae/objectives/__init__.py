@@ -11,10 +11,11 @@ An objective is a module called as ``objective(model, x, context=None, step=None
 
 from disvae.objectives import schedules, terms
 from disvae.objectives.base import Losses, Objective, WeightedSum
-from disvae.objectives.weighted import ELBO, BetaTCVAE, BetaVAE
+from disvae.objectives.weighted import ELBO, Autoencoder, BetaTCVAE, BetaVAE
 
 __all__ = [
     "ELBO",
+    "Autoencoder",
     "BetaTCVAE",
     "BetaVAE",
     "Losses",

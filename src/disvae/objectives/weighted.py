@@ -26,6 +26,30 @@ class ELBO(WeightedSum):
         super().__init__(reconstruction=(1.0, terms.Reconstruction()), kl=(1.0, terms.KL()))
 
 
+class Autoencoder(WeightedSum):
+    r"""The reconstruction alone: a plain autoencoder.
+
+    .. math::
+
+        L = E_{q(z|x)}[-\log p(x|z)]
+
+    It needs no density of posterior or prior, so it trains every pair of them, deterministic and
+    quantised posteriors among them. The prior is not used. Its term is ``reconstruction``, in nats
+    per datum.
+
+    Example:
+        >>> print(Autoencoder())
+        reconstruction
+
+    References:
+        Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, 2006,
+        https://doi.org/10.1126/science.1127647.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(reconstruction=(1.0, terms.Reconstruction()))
+
+
 class BetaVAE(WeightedSum):
     r"""The β-VAE: the KL weighted by β.
 

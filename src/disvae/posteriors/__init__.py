@@ -5,6 +5,23 @@ distribution of batch shape ``(B,)`` and event shape ``(latent_dim,)``. Put any 
 ``nn.Sequential(backbone, DiagonalNormal(512, 10))`` is an encoder.
 """
 
-from disvae.posteriors.diagonal_normal import DiagonalNormal
+from disvae.posteriors.directions import PowerSpherical, RelaxedCategorical
+from disvae.posteriors.flows import InverseAutoregressive
+from disvae.posteriors.gaussian import DiagonalNormal, FullNormal, LowRankNormal
+from disvae.posteriors.heavy import Laplace, StudentT
+from disvae.posteriors.joint import Joint
+from disvae.posteriors.points import Deterministic, Quantized
 
-__all__ = ["DiagonalNormal"]
+__all__ = [
+    "Deterministic",
+    "DiagonalNormal",
+    "FullNormal",
+    "InverseAutoregressive",
+    "Joint",
+    "Laplace",
+    "LowRankNormal",
+    "PowerSpherical",
+    "Quantized",
+    "RelaxedCategorical",
+    "StudentT",
+]

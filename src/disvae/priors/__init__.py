@@ -4,6 +4,33 @@ The batch shape is ``()``, or ``(B,)`` where the prior depends on a context. A p
 any ``nn.Module`` that does the same; flows of zuko do so unmodified.
 """
 
-from disvae.priors.location_scale import Laplace, Normal
+from disvae.priors.gaussian import FullNormal, GaussianGraph
+from disvae.priors.joint import Categorical, HypersphericalUniform, Joint, LpSpherical, Subspaces
+from disvae.priors.location_scale import (
+    ClassConditional,
+    GeneralizedNormal,
+    Laplace,
+    Normal,
+    StudentT,
+)
+from disvae.priors.mixtures import Mixture, Sparse, TreeMixture
+from disvae.priors.vamp import Vamp
 
-__all__ = ["Laplace", "Normal"]
+__all__ = [
+    "Categorical",
+    "ClassConditional",
+    "FullNormal",
+    "GaussianGraph",
+    "GeneralizedNormal",
+    "HypersphericalUniform",
+    "Joint",
+    "Laplace",
+    "LpSpherical",
+    "Mixture",
+    "Normal",
+    "Sparse",
+    "StudentT",
+    "Subspaces",
+    "TreeMixture",
+    "Vamp",
+]

@@ -1,0 +1,117 @@
+"""The prior made of the encoder's own posteriors."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, Independent
+
+from disvae import distributions
+from disvae.distributions import GaussianMixture, noise
+from disvae.nn import ScaleParameter, check_float, check_int
+
+
+class Vamp(nn.Module):
+    r"""The variational mixture of posteriors: the encoder's posteriors at pseudo-inputs.
+
+    .. math::
+
+        p(z) = \frac1K \sum_k q(z|u_k)
+
+    The best prior for the ELBO is the aggregate posterior; this one has its form, with K
+    pseudo-inputs :math:`u_k` in place of the data. They are free parameters without bounds, so a
+    gradient always reaches them. Use an encoder without batch normalisation: pseudo-inputs and data
+    would share its statistics.
+
+    For the **exemplar** variant pass data with ``learn=False``, the number of ``exemplars`` that
+    each pass draws from them anew, and the first value of a shared ``scale``. (The published form
+    also leaves a datum out of its own prior, which needs its number and is not done here.)
+
+    Args:
+        encoder: The encoder instance of the model; it takes no context. The prior holds it, so its
+            parameters are shared.
+        pseudo_inputs: Where the posteriors are taken, ``(K, *event)``: ``torch.rand`` of that
+            shape, or some data.
+        learn: Whether the pseudo-inputs are learnt, starting from there.
+        exemplars: How many of them are drawn, without repetition, at each call; all by default.
+        scale: If given, one learnt standard deviation for all components and dimensions, in place
+            of the posteriors' own; the posterior must be a factorised normal.
+
+    Shape:
+        Batch shape ``()``, event shape ``(D,)``. A context is accepted and ignored.
+
+    Raises:
+        ValueError: If the encoder needs a context, or ``exemplars`` exceeds K.
+
+    Example:
+        >>> import torch, disvae
+        >>> from disvae import decoders, encoders
+        >>> encoder = encoders.MLP(784, 10)
+        >>> prior = Vamp(encoder, torch.rand(500, 784))
+        >>> model = disvae.VAE(encoder, decoders.MLP(10, 784), prior=prior)
+
+    References:
+        Tomczak and Welling, VAE with a VampPrior, 2018, https://arxiv.org/abs/1705.07120. Norouzi,
+        Fleet and Norouzi, Exemplar VAE, 2020, https://arxiv.org/abs/2004.04795.
+    """
+
+    context_dim = 0
+    pseudo_inputs: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        pseudo_inputs: Tensor,
+        *,
+        learn: bool = True,
+        exemplars: int | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(encoder, nn.Module) or getattr(encoder, "context_dim", None):
+            raise ValueError(
+                "Expected encoder to be a module that takes no context, but got another; pass the "
+                "model's encoder instance, built with context_dim=0."
+            )
+        check_float(pseudo_inputs, "pseudo_inputs")
+        if pseudo_inputs.ndim < 2 or not len(pseudo_inputs):
+            raise ValueError(
+                f"Expected pseudo_inputs of shape (K, *event), but got "
+                f"{tuple(pseudo_inputs.shape)}; pass e.g. torch.rand(500, 1, 28, 28), or some data."
+            )
+        self.encoder = encoder
+        value = pseudo_inputs.detach().clone()
+        if learn:
+            self.pseudo_inputs = nn.Parameter(value)
+        else:
+            self.register_buffer("pseudo_inputs", value)
+        self.exemplars = None if exemplars is None else check_int(exemplars, "exemplars")
+        if self.exemplars is not None and self.exemplars > len(value):
+            raise ValueError(
+                f"Expected at most {len(value)} exemplars, the number of pseudo_inputs, but got "
+                f"{exemplars}; pass more data, or fewer exemplars."
+            )
+        self.scale = None if scale is None else ScaleParameter(scale, (), learn=True)
+
+    def forward(self, context: Tensor | None = None) -> Distribution:
+        """The prior, of batch shape ``()``."""
+        inputs = self.pseudo_inputs
+        if self.exemplars is not None:
+            order = noise(torch.rand, (len(inputs),), dtype=torch.float32, device=inputs.device)
+            inputs = inputs[order.topk(self.exemplars).indices]
+        posteriors = self.encoder(inputs)
+        if isinstance(posteriors, Independent) and isinstance(
+            posteriors.base_dist, torch.distributions.Normal
+        ):
+            loc, scale = posteriors.base_dist.loc, posteriors.base_dist.scale
+            if self.scale is not None:
+                scale = self.scale().to(loc.dtype).expand(loc.shape)
+            return GaussianMixture(torch.zeros_like(loc[:, 0]), loc, scale)
+        if self.scale is not None or not getattr(posteriors, "has_density", True):
+            raise ValueError(
+                f"Expected an encoder whose posterior is "
+                f"{'a factorised normal' if self.scale is not None else 'a density'}, but got "
+                f"{type(posteriors).__name__}; use posteriors.DiagonalNormal."
+            )
+        like = posteriors.sample()
+        logits = torch.zeros(len(inputs), dtype=like.dtype, device=like.device)
+        weights = Categorical(logits=logits, validate_args=False)
+        return distributions.Mixture(weights, posteriors, validate_args=False)

@@ -39,8 +39,13 @@ U = torch.linspace(0.01, 0.99, 5)
     [
         (priors.Normal(D, scale=torch.tensor([1.0, 0.1, 5.0])), scipy.stats.norm),
         (priors.Laplace(D, scale=torch.tensor([1.0, 0.1, 5.0])), scipy.stats.laplace),
+        (priors.StudentT(D, 3.0, scale=torch.tensor([1.0, 0.1, 5.0])), scipy.stats.t(3.0)),
+        (
+            priors.GeneralizedNormal(D, 1.5, scale=torch.tensor([1.0, 0.1, 5.0])),
+            scipy.stats.gennorm(1.5),
+        ),
     ],
-    ids=["normal", "laplace"],
+    ids=["normal", "laplace", "student-t", "generalised normal"],
 )
 def test_each_row_moves_its_own_dimension_through_the_quantiles_of_the_prior(prior, law):
     found = traversals.traverse(model(prior), X, steps=5)
@@ -48,7 +53,7 @@ def test_each_row_moves_its_own_dimension_through_the_quantiles_of_the_prior(pri
     for d in range(D):
         expected = X.expand(5, D).clone()
         scale = prior.scale()[d].item()
-        expected[:, d] = torch.from_numpy(law.ppf(U, 0, scale)).float()
+        expected[:, d] = scale * torch.from_numpy(law.ppf(U)).float()
         torch.testing.assert_close(found[d], expected, rtol=1e-4, atol=1e-4)
     some = traversals.traverse(model(prior), X, dims=[2, 0], steps=5)
     assert torch.equal(some, found[[2, 0]])
@@ -63,6 +68,78 @@ def test_a_flow_without_an_inverse_cdf_stays_where_it_has_mass():
         assert (values.diff() > 0).all()
         below = (samples[:, d, None] < values).double().mean(0)
         torch.testing.assert_close(below, U.double(), rtol=0, atol=0.03)
+
+
+def gauss(*scales):
+    return [lambda u, s=s: scipy.stats.norm.ppf(u, 0, s) for s in scales]
+
+
+COVARIANCE = torch.tensor([[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.25]])
+WEIGHTS = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("prior", "laws"),
+    [
+        (priors.FullNormal(D, COVARIANCE), gauss(2.0, 1.0, 0.5)),
+        (
+            priors.GaussianGraph([(), (0,), (1,)], weights=WEIGHTS),
+            gauss(1.0, 5**0.5, 6**0.5),
+        ),
+        (priors.Mixture(D, means=torch.zeros(2, D), scales=2.0), gauss(2.0, 2.0, 2.0)),
+        (priors.Sparse(D, spike_probability=0.0), gauss(1.0, 1.0, 1.0)),
+        (
+            priors.Subspaces([([2, 0], priors.Normal(2, 3.0)), ([1], priors.Laplace(1))]),
+            [gauss(3.0)[0], scipy.stats.laplace.ppf, gauss(3.0)[0]],
+        ),
+        (
+            priors.Joint([priors.Normal(1), priors.StudentT(2, 5.0)]),
+            [gauss(1.0)[0], scipy.stats.t(5.0).ppf, scipy.stats.t(5.0).ppf],
+        ),
+    ],
+    ids=["full", "graph", "mixture", "sparse", "subspaces", "joint"],
+)
+def test_the_marginals_of_structured_priors_give_the_values(prior, laws):
+    found = traversals.traverse(model(prior), X, steps=5)
+    for d, law in enumerate(laws):
+        values = torch.from_numpy(law(U.double().numpy())).float()
+        torch.testing.assert_close(found[d, :, d], values, rtol=1e-3, atol=1e-3)
+        others = [i for i in range(D) if i != d]
+        assert torch.equal(found[d][:, others], X[:, others].expand(5, 2))
+
+
+def test_a_category_is_one_row_with_one_frame_each():
+    prior = priors.Joint([priors.Normal(1), priors.Categorical(2)])
+    found = traversals.traverse(model(prior), X, steps=4)
+    assert found.shape == (2, 4, D)
+    assert found[1, :2].tolist() == [[10.0, 1.0, 0.0], [10.0, 0.0, 1.0]]
+    assert found[1, 2:].isnan().all()
+    assert torch.equal(found[0, :, 1:], X[:, 1:].expand(4, 2))
+    # any of its dimensions stands for the row, and few steps do not cut it
+    for dims in ([2], [1], [2, 1]):
+        alone = traversals.traverse(model(prior), X, dims=dims, steps=4)
+        assert torch.equal(alone, found[1:, :2])
+    both = traversals.traverse(model(prior), X, dims=[1, 0], steps=1)
+    assert both.shape == (2, 2, D)
+    assert both[1, 0].tolist() == [0.0, 20.0, 30.0]
+
+
+def test_on_a_sphere_the_vector_keeps_its_length():
+    x = torch.nn.functional.normalize(torch.tensor([[1.0, 2.0, -2.0]]), dim=-1)
+    prior = priors.HypersphericalUniform(D)
+    for span in (None, 5.0):
+        found = traversals.traverse(model(prior), x, steps=5, span=span)
+        length = torch.linalg.vector_norm(found, dim=-1)
+        torch.testing.assert_close(length, torch.ones(D, 5))
+    found = traversals.traverse(model(prior), x, steps=5)
+    # by Archimedes the coordinates of a sphere in three dimensions are uniform
+    expected = torch.from_numpy(scipy.stats.uniform(-1, 2).ppf(U)).float()
+    for d in range(D):
+        torch.testing.assert_close(found[d, :, d], expected, rtol=1e-4, atol=1e-4)
+    ratio = found[0, :, 1] / found[0, :, 2]
+    torch.testing.assert_close(ratio, torch.full((5,), -1.0))
+    pole = traversals.traverse(model(prior), torch.tensor([[1.0, 0.0, 0.0]]), dims=[0], steps=3)
+    torch.testing.assert_close(torch.linalg.vector_norm(pole, dim=-1), torch.ones(1, 3))
 
 
 def test_a_span_replaces_the_quantiles():

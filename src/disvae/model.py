@@ -119,7 +119,7 @@ class VAE(nn.Module):
                 f"{tuple(likelihood.batch_shape)} and {tuple(likelihood.event_shape)}; build it "
                 f"for the data's shape, and wrap what it returns in Independent."
             )
-        _check_support(ends, likelihood)
+        _check_support(x, ends, likelihood)
         return VAEOutput(x, z, posterior, prior, likelihood, context)
 
     @torch.no_grad()
@@ -141,7 +141,7 @@ class VAE(nn.Module):
         ends = self._range(x)
         self._check_context(context, len(x))
         likelihood = self._likelihood(point(self._posterior(x, context)), context)
-        _check_support(ends, likelihood)
+        _check_support(x, ends, likelihood)
         return point(likelihood)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
@@ -297,8 +297,8 @@ def _sample(posterior: Distribution, sample_shape: Size) -> Tensor:
     return posterior.sample(sample_shape)
 
 
-def _check_support(ends: tuple[float, float] | None, likelihood: Distribution) -> None:
-    """Refuse data, given by their least and largest value, outside the likelihood's support."""
+def _check_support(x: Tensor, ends: tuple[float, float] | None, likelihood: Distribution) -> None:
+    """Refuse data, with their least and largest value, outside the likelihood's support."""
     if ends is None:
         return
     try:
@@ -309,17 +309,29 @@ def _check_support(ends: tuple[float, float] | None, likelihood: Distribution) -
         support = support.base_constraint
     if support is constraints.boolean:
         support = constraints.unit_interval
+    if isinstance(support, _INTEGERS) and not torch.equal(x, x.round()):
+        raise ValueError(
+            f"Expected x to hold whole numbers under a {_name(likelihood)} likelihood, but got "
+            f"fractions; pass counts or class numbers as floats, or use likelihoods.Normal."
+        )
     lower = torch.as_tensor(getattr(support, "lower_bound", -math.inf)).min().item()
     upper = torch.as_tensor(getattr(support, "upper_bound", math.inf)).max().item()
     if ends[0] < lower or ends[1] > upper:
-        base = likelihood
-        while isinstance(base, Independent):
-            base = base.base_dist
         raise ValueError(
-            f"Expected x inside [{lower:g}, {upper:g}] under a {type(base).__name__} likelihood, "
+            f"Expected x inside [{lower:g}, {upper:g}] under a {_name(likelihood)} likelihood, "
             f"but got values from {ends[0]:g} to {ends[1]:g}; scale the data, or use "
             f"likelihoods.Normal."
         )
+
+
+_INTEGERS = (type(constraints.nonnegative_integer), constraints.integer_interval)
+
+
+def _name(d: Distribution) -> str:
+    """The name of a distribution's family, for errors."""
+    while isinstance(d, Independent):
+        d = d.base_dist
+    return type(d).__name__
 
 
 def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module) -> None:

@@ -5,6 +5,9 @@ Divergences that are closed or estimated by one rule (:func:`kl`), summaries of 
 """
 
 from disvae.distributions import constraints
+from disvae.distributions.bounded import ContinuousBernoulli, SqueezedBeta
+from disvae.distributions.counts import NegativeBinomial, Poisson
+from disvae.distributions.discrete import Categorical, DiscretizedLogistic
 from disvae.distributions.divergence import has_closed_form, kl
 from disvae.distributions.families import Bernoulli, Laplace, Normal
 from disvae.distributions.joint import Delta, Joint
@@ -19,7 +22,10 @@ from disvae.distributions.summaries import is_factorised, marginals, point, quan
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
+    "ContinuousBernoulli",
     "Delta",
+    "DiscretizedLogistic",
     "GaussianMixture",
     "GeneralizedNormal",
     "HypersphericalUniform",
@@ -29,9 +35,12 @@ __all__ = [
     "LpSpherical",
     "Mixture",
     "MultivariateNormal",
+    "NegativeBinomial",
     "Normal",
+    "Poisson",
     "PowerSpherical",
     "RelaxedCategorical",
+    "SqueezedBeta",
     "StudentT",
     "constraints",
     "has_closed_form",

@@ -38,6 +38,22 @@ class Categorical(torch.distributions.Categorical):
             return categorical(self.logits, Size(sample_shape)).to(self.logits.dtype)
 
 
+class Levels(constraints.Constraint):
+    """The values k / (L - 1) from 0 to 1."""
+
+    is_discrete = True
+    lower_bound = 0.0
+    upper_bound = 1.0
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each value is a level, to a hundredth of the distance between two."""
+        level = value * (self.levels - 1)
+        return (value >= 0) & (value <= 1) & ((level - level.round()).abs() < 0.01)
+
+
 class DiscretizedLogistic(Distribution):
     r"""A logistic variable rounded to the nearest of ``levels`` values :math:`k / (L - 1)`.
 
@@ -78,7 +94,6 @@ class DiscretizedLogistic(Distribution):
         "loc": constraints.real,
         "scale": constraints.positive,
     }
-    support = constraints.unit_interval
 
     def __init__(
         self,
@@ -90,6 +105,11 @@ class DiscretizedLogistic(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         self.levels = levels
         super().__init__(self.loc.shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        """The levels, which lie in [0, 1]."""
+        return Levels(self.levels)
 
     def expand(self, batch_shape: Shape, _instance: Distribution | None = None) -> Distribution:
         """The same distribution with a larger batch shape."""

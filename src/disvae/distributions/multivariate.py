@@ -113,5 +113,6 @@ def _kl_diagonal_low_rank(
     delta = (q.loc - p.loc).unsqueeze(-1)
     square = (delta.mT @ inverse @ delta).squeeze(-1).squeeze(-1)
     trace = (inverse.diagonal(dim1=-2, dim2=-1) * q.scale.square()).sum(-1)
-    constant = 0.5 * q.event_shape[0] * (1 + math.log(2 * math.pi))
+    # -log p has the mean H(p) - D/2 + (square + trace)/2
+    constant = 0.5 * q.event_shape[0] * (2 + math.log(2 * math.pi))
     return 0.5 * (square + trace) + p.entropy() - constant - q.scale.log().sum(-1)

@@ -172,13 +172,19 @@ class GeneralizedNormal(Distribution):
     def cdf(self, value: Tensor) -> Tensor:
         """The probability below ``value``."""
         y = (value - self.loc) / self.scale
-        return 0.5 + 0.5 * y.sign() * torch.special.gammainc(1 / self.power, y.abs() ** self.power)
+        x = y.abs() ** self.power
+        # near the mode the incomplete gamma function is a line, where its argument underflows
+        part = torch.special.gammainc(1 / self.power, x)
+        line = y.abs() * torch.exp(-torch.lgamma(1 + 1 / self.power))
+        return 0.5 + 0.5 * y.sign() * torch.where(x < torch.finfo(x.dtype).eps, line, part)
 
     def icdf(self, value: Tensor) -> Tensor:
         """The value below which a fraction ``value`` lies, without a gradient in ``power``."""
         signed = 2 * value - 1
-        radius = _by_scipy(scipy.special.gammaincinv, 1 / self.power, signed.abs())
-        return self.loc + self.scale * signed.sign() * radius ** (1 / self.power)
+        part = _by_scipy(scipy.special.gammaincinv, 1 / self.power, signed.abs())
+        line = signed.abs() * torch.exp(torch.lgamma(1 + 1 / self.power))
+        y = torch.where(part < torch.finfo(part.dtype).eps, line, part ** (1 / self.power))
+        return self.loc + self.scale * signed.sign() * y
 
     def entropy(self) -> Tensor:
         """The differential entropy in nats."""

@@ -88,4 +88,4 @@ def _kind(d: Distribution) -> type[constraints.Constraint] | None:
         return None
     while isinstance(found, constraints.independent):
         found = found.base_constraint
-    return type(found)
+    return None if found is None else type(found)

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from disvae.nn import ScaleParameter, as_shape, check_shape, positive
-from disvae.nn.layers import SCALE_FLOOR
+from disvae.nn import ScaleParameter, as_shape, check_shape, full_precision, positive
 
 
 class Head(nn.Module):
@@ -33,33 +31,15 @@ class Head(nn.Module):
             lead="..., B",
             mend="let the decoder's network give head.channels channels",
         )
-        parameters = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
-        return parameters.split(self.data_shape[0], dim=-len(self.data_shape))
+        return full_precision(parameters).split(self.data_shape[0], dim=-len(self.data_shape))
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.data_shape}, channels={self.channels}"
 
     def joint(self, base: Distribution) -> Independent:
         """The values of ``base``, which has the shape of the data, as one event."""
         return Independent(base, len(self.data_shape), validate_args=False)
-
-
-def check_positive(value: float | Tensor, name: str, *, above: float = 0.0) -> None:
-    """Refuse what is no number or tensor of finite values above a bound.
-
-    Raises:
-        TypeError: If it is neither a number nor a tensor.
-        ValueError: If a value is too small, infinite or NaN.
-    """
-    if not isinstance(value, Tensor | int | float) or isinstance(value, bool):
-        raise TypeError(
-            f"Expected {name} to be a number or a tensor, but got {type(value).__name__}; "
-            f"pass a positive float."
-        )
-    values = torch.as_tensor(value)
-    bad = values[~(torch.isfinite(values) & (values > above))]
-    if bad.numel():
-        raise ValueError(
-            f"Expected {name} to be finite and above {above:g}, but got {bad[0].item():g}; "
-            f"pass a larger {name}."
-        )
 
 
 def positive_parameter(
@@ -79,8 +59,7 @@ def positive_parameter(
                 f"value to learn it."
             )
         return None
-    check_positive(value, name, above=SCALE_FLOOR if learn else 0.0)
-    return ScaleParameter(value, shape, learn=learn)
+    return ScaleParameter(value, shape, learn=learn, name=name)
 
 
 def given_or_predicted(

@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from disvae import distributions
-from disvae.likelihoods.head import (
-    Head,
-    check_positive,
-    given_or_predicted,
-    positive_parameter,
-)
+from disvae.likelihoods.head import Head, given_or_predicted, positive_parameter
 from disvae.nn import ScaleParameter
+from disvae.nn.layers import SCALE_FLOOR
 
 
 class _LocationScale(Head):
@@ -115,15 +112,15 @@ class StudentT(_LocationScale):
 
     Args:
         data_shape: The shape of one datum; an integer means a vector.
+        df: The degrees of freedom ν: a number or a tensor of shape ``data_shape``. Up to 1 there is
+            no mean, and reconstructions are averages of samples.
         scale: The scale σ, which is not the standard deviation: a number or a tensor of shape
             ``data_shape``, or ``None`` to predict it from z for every value (the decoder then gives
             twice the channels).
-        df: The degrees of freedom ν: a number or a tensor of shape ``data_shape``. Up to 1 there is
-            no mean, and reconstructions are averages of samples.
-        learn_scale: Whether ``scale`` is learnt: a number as one shared parameter, a tensor as one
-            parameter for each value. Scales that are learnt or predicted stay above 1e-4.
-        learn_df: Whether ``df`` is learnt, in the same way. It stays above 1.0001, so that there is
-            a mean.
+        learn_df: Whether ``df`` is learnt: a number as one shared parameter, a tensor as one
+            parameter for each value. It stays above 1.0001, so that there is a mean.
+        learn_scale: Whether ``scale`` is learnt, in the same way. Scales that are learnt or
+            predicted stay above 1e-4.
 
     Shape:
         Parameters ``(..., channels, *data_shape[1:])`` to a distribution of batch shape ``(...)``
@@ -143,16 +140,23 @@ class StudentT(_LocationScale):
     def __init__(
         self,
         data_shape: int | Sequence[int],
-        scale: float | Tensor | None = 1.0,
         df: float | Tensor = 5.0,
+        scale: float | Tensor | None = 1.0,
         *,
-        learn_scale: bool = False,
         learn_df: bool = False,
+        learn_scale: bool = False,
     ) -> None:
         super().__init__(data_shape, scale, learn_scale=learn_scale)
-        check_positive(df, "df", above=1.0001 if learn_df else 0.0)
         self._least_df = 1.0 if learn_df else 0.0
-        self.df_above_least = ScaleParameter(df - self._least_df, self.data_shape, learn=learn_df)
+        if learn_df and isinstance(df, Tensor | int | float):
+            values = torch.as_tensor(df)
+            if not (values > self._least_df + SCALE_FLOOR).all():
+                raise ValueError(
+                    f"Expected df above 1.0001 where it is learnt, so that there is a mean, but "
+                    f"got {values.min().item():g}; start from a larger one, such as 5."
+                )
+            df = df - self._least_df
+        self.df_above_least = ScaleParameter(df, self.data_shape, learn=learn_df, name="df")
 
     @property
     def df(self) -> Tensor:

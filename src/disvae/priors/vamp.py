@@ -105,11 +105,11 @@ class Vamp(nn.Module):
             if self.scale is not None:
                 scale = self.scale().to(loc.dtype).expand(loc.shape)
             return GaussianMixture(torch.zeros_like(loc[:, 0]), loc, scale)
-        if self.scale is not None or not getattr(posteriors, "has_density", True):
+        if self.scale is not None:
             raise ValueError(
-                f"Expected an encoder whose posterior is "
-                f"{'a factorised normal' if self.scale is not None else 'a density'}, but got "
-                f"{type(posteriors).__name__}; use posteriors.DiagonalNormal."
+                f"Expected an encoder whose posterior is a factorised normal, to give it one "
+                f"scale, but got {type(posteriors).__name__}; leave scale out, or use "
+                f"posteriors.DiagonalNormal."
             )
         like = posteriors.sample()
         logits = torch.zeros(len(inputs), dtype=like.dtype, device=like.device)

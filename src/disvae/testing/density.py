@@ -110,6 +110,13 @@ def _check_integral(part: Part, d: Distribution) -> None:
 
         with part.running("density", "log_prob on all of its support", "mend it, or its support"):
             total, error = integral(log_density, own, one, _INTEGRAL_TOLERANCE)
+        if math.isnan(total):
+            raise part.broken(
+                "density",
+                f"the density of {type(d).__name__} to be defined on all of its support",
+                "NaN at some points",
+                "compute it in logarithms (logsumexp, log1p, softplus)",
+            )
         if not abs(total - 1) <= _INTEGRAL_TOLERANCE + 3 * error:
             raise part.broken(
                 "density",

@@ -27,7 +27,7 @@ _CELLS = {1: 9, 2: 11}  # binary logarithms
 _STRATA = {1: 8, 2: 3}  # for each dimension of a cell
 _ROUNDS = 12
 _NEIGHBOURS = 8
-_KERNELS = 4096
+_KERNELS = 2048
 _BLOCK = 4096
 
 
@@ -80,7 +80,7 @@ def integral(
         return torch.cat(found).reshape(points.shape[:-1])
 
     total, error = _by_cells(density, u, tolerance)
-    if abs(total - 1) > tolerance:
+    if total < 1 - tolerance:  # mass can be overlooked, never invented
         total, error = _by_importance(density, u, tolerance)
     return total, error
 
@@ -149,9 +149,9 @@ def _by_importance(density: Density, u: Tensor, tolerance: float) -> tuple[float
     n, d = u.shape
     near, _ = cKDTree(u.cpu().numpy()).query(u.cpu().numpy(), k=[_NEIGHBOURS])
     width = torch.as_tensor(near, dtype=u.dtype, device=u.device).clamp(min=1e-12)
-    chosen = torch.randperm(n, device=u.device)[:_KERNELS]
+    chosen = torch.randint(n, (_KERNELS,), device=u.device)
     centre, width = u[chosen], width[chosen].squeeze(1)
-    log_norm = math.lgamma((d + 1) / 2) - (d + 1) / 2 * math.log(math.pi)
+    norm = {1: 1 / math.pi, 2: 1 / (2 * math.pi)}[d] / _KERNELS
     found: list[Tensor] = []
     total, error = 0.0, math.inf
     for _ in range(_ROUNDS):
@@ -161,10 +161,12 @@ def _by_importance(density: Density, u: Tensor, tolerance: float) -> tuple[float
         points = centre.repeat(2, 1) + width.repeat(2).unsqueeze(1) * cauchy
         points = points[((points > 0) & (points < 1)).all(1)]
         drawn_from = []
-        for block in points.split(_BLOCK // 4):
-            distance = torch.cdist(block, centre, compute_mode="donot_use_mm_for_euclid_dist")
-            kernel = (1 + (distance / width).square()).pow(-(d + 1) / 2) / width**d
-            drawn_from.append(kernel.mean(1) * math.exp(log_norm))
+        for block in points.split(_BLOCK // 32):
+            # one coordinate at a time: several times as fast as cdist
+            offsets = ((block[:, i, None] - centre[:, i]) / width for i in range(d))
+            spread = sum((offset.square() for offset in offsets), start=torch.ones_like(width))
+            kernel = 1 / spread if d == 1 else 1 / (spread * spread.sqrt())
+            drawn_from.append(kernel @ (norm / width**d))
         weights = density(points) / torch.cat(drawn_from)
         outside = weights.new_zeros(2 * _KERNELS - len(points))
         found.append(torch.cat((weights, outside)))

@@ -6,19 +6,16 @@ from torch import Tensor, nn
 from disvae.nn import check_context_type, check_float
 from disvae.testing.density import check_density, check_moments
 from disvae.testing.gradients import check_gradients
+from disvae.testing.modes import settled
 from disvae.testing.part import Part, isolated
 from disvae.testing.robustness import check_compiles, check_extremes, check_far_points
+from disvae.testing.rows import check_batch, check_samples_alone
 from disvae.testing.shapes import check_call, check_point, check_shapes
-from disvae.testing.state import (
-    check_batch,
-    check_dtypes,
-    check_samples_alone,
-    check_state,
-    settled,
-)
+from disvae.testing.state import check_dtypes, check_state
 
 _ROWS = 4
 _FULL = (torch.float32,)
+_ANYTHING = "call", "all that a part is asked for to run", "see the error that this one came from"
 
 
 def check_prior(
@@ -53,14 +50,13 @@ def check_prior(
     _check_module(prior, "prior")
     inputs = _rows({"context": context})
     dtypes = _FULL if not bfloat16 else (*_FULL, torch.bfloat16)
-    with isolated():
-        part = Part(prior, "prior", inputs)
+    part = Part(prior, "prior", inputs)
+    with isolated(), part.running(*_ANYTHING):
         batches = ((),) if context is None else ((), (len(inputs[0]),))
         part = _common(part, batches, None)
         check_gradients(part)
         check_density(part)
         check_moments(part)
-        check_point(part)
         check_extremes(part, dtypes)
         check_far_points(part, dtypes)
         if compiles:
@@ -103,13 +99,12 @@ def check_encoder(
     _check_module(encoder, "encoder")
     inputs = _rows({"x": x, "context": context})
     dtypes = _FULL if not bfloat16 else (*_FULL, torch.bfloat16)
-    with isolated():
-        part = Part(encoder, "encoder", inputs)
+    part = Part(encoder, "encoder", inputs)
+    with isolated(), part.running(*_ANYTHING):
         part = _common(part, ((len(inputs[0]),),), None)
         check_gradients(part, samples=True)
         check_density(part)
         check_moments(part)
-        check_point(part)
         check_extremes(part, dtypes)
         if compiles:
             check_compiles(part)
@@ -155,14 +150,13 @@ def check_decoder(
     _check_module(decoder, "decoder")
     *inputs, data = _rows({"z": z, "context": context, "x": x})
     dtypes = _FULL if not bfloat16 else (*_FULL, torch.bfloat16)
-    with isolated():
-        part = Part(decoder, "decoder", tuple(inputs), data)
+    part = Part(decoder, "decoder", tuple(inputs), data)
+    with isolated(), part.running(*_ANYTHING):
         part = _common(part, ((len(data),),), tuple(data.shape[1:]))
         check_samples_alone(part)
         check_gradients(part, into="z")
         check_density(part)
         check_moments(part)
-        check_point(part)
         check_extremes(part, dtypes)
         if compiles:
             check_compiles(part)
@@ -177,6 +171,7 @@ def _common(
     check_dtypes(part)
     part = settled(part)
     check_batch(part)
+    check_point(part)
     check_state(part)
     return part
 

@@ -1,7 +1,6 @@
-"""The clauses on state: registered, saved, loaded, copied, moved; and the same at every call."""
+"""The clauses on state: every tensor that matters is registered, saved, loaded, copied, moved."""
 
 import copy
-import dataclasses
 import functools
 import io
 from collections.abc import Iterator, Mapping
@@ -67,8 +66,9 @@ def _check_round_trip(part: Part, values: Tensor) -> None:
     with part.running("state", "its state dict to save and load", "keep plain tensors in it"):
         saved = part.fresh()
         part.distribution(saved)  # what the first pass makes is part of the state
-        state = saved.state_dict(keep_vars=True)
-        jitter([t for t in state.values() if isinstance(t, Tensor) and t.is_floating_point()])
+        kept = saved.state_dict().keys()
+        buffers = [b for name, b in saved.named_buffers() if name in kept and b.is_floating_point()]
+        jitter([*saved.parameters(), *buffers])
         file = io.BytesIO()
         torch.save(saved.state_dict(), file)
         file.seek(0)
@@ -117,152 +117,6 @@ def check_dtypes(part: Part) -> None:
             difference(a[off], b[off]),
             "avoid differences of large numbers, or compute that step in float64",
         )
-
-
-def settled(part: Part) -> Part:
-    """Check how modes change the distribution; the part in the mode for all further clauses.
-
-    That is training mode, unless the part is random there (dropout).
-    """
-    _check_evaluation_mode(part)
-    training = dataclasses.replace(part, training=True)
-    first, second = training.fresh(), training.fresh()
-    values = part.values(training.distribution(first))
-    a, b = (_from_seed(training, training.fresh(), values, n) for n in (1, 2))
-    if not same(a, b):
-        return dataclasses.replace(part, training=False)
-    before = _snapshot(second)
-    a = _from_seed(training, second, values, 1)
-    b = _from_seed(training, second, values, 1)
-    if not _equal(before, _snapshot(second)):
-        return training  # it counts its passes, or tracks statistics: they may tell in training
-    if not same(a, b):
-        raise part.broken(
-            "modes",
-            "two passes in training mode to give the same distribution, or a state dict that tells",
-            difference(a, b),
-            "keep what changes in a buffer",
-        )
-    evaluation = dataclasses.replace(part, training=False)
-    c = _from_seed(evaluation, evaluation.fresh(), values, 1)
-    if not same(a, c):
-        raise part.broken(
-            "modes",
-            "the same distribution in training and in evaluation mode",
-            difference(a, c),
-            "let forward return the same distribution in both; point estimates are made elsewhere",
-        )
-    return training
-
-
-def _check_evaluation_mode(part: Part) -> None:
-    evaluation = dataclasses.replace(part, training=False)
-    module = evaluation.fresh()
-    before = _snapshot(module)
-    values = part.values(evaluation.distribution(evaluation.fresh()))
-    a, b = (_from_seed(evaluation, module, values, n) for n in (1, 2))
-    if not same(a, b):
-        raise part.broken(
-            "modes",
-            "two passes in evaluation mode to give the same distribution",
-            difference(a, b),
-            "draw no random numbers in forward and change no state outside training",
-        )
-    if not _equal(before, _snapshot(module)):
-        raise part.broken(
-            "modes",
-            "a pass in evaluation mode to leave the state dict as it is",
-            "another one",
-            "change buffers only where self.training",
-        )
-
-
-def check_batch(part: Part) -> None:
-    """A row alone has the distribution that it has in a batch of quite different rows."""
-    if not part.inputs:
-        return
-    rows = len(part.inputs[0])
-    part, module = part.precise()
-    data = part.data
-    generator = torch.Generator().manual_seed(0)
-    for row in sorted({0, rows - 1}):
-        alone = tuple(t[row : row + 1] for t in part.inputs)
-        crowd = []
-        for t in part.inputs:
-            other = 0.5 * t + 0.25 * torch.rand(t.shape, generator=generator).to(t)
-            other[row] = t[row]
-            crowd.append(other)
-        with part.running("batch", "a batch of one row to work", "use no batch statistics"):
-            d = part.distribution(copy.deepcopy(module), alone)
-            values = draw(d) if data is None else data[row : row + 1]
-            a = observed(d, values)
-        among = part.distribution(copy.deepcopy(module), tuple(crowd))
-        if among.batch_shape:
-            b = _row_of(among, values, row, rows)
-        else:
-            b = observed(among, values).reshape(a.shape)
-        if not same(a, b):
-            raise part.broken(
-                "batch",
-                f"row {row} to have the same distribution alone and in a batch",
-                difference(a, b),
-                "use no statistics of the batch (no BatchNorm, no mean over rows)",
-            )
-
-
-def check_samples_alone(part: Part) -> None:
-    """A decoder takes z with leading sample axes, and decodes each as it does alone."""
-    part, module = part.precise()
-    data = part.data
-    if data is None:
-        return
-    z, *context = part.inputs
-    rows = len(z)
-    for shape in ((3,), (2, 3)):
-        noise = torch.randn(*shape, *z.shape, dtype=z.dtype).to(z.device)
-        many = z + noise
-        mend = "let z have any leading axes: flatten(0, -2) and restore, or nn.Linear"
-        with part.running("shapes", f"z of shape {tuple(many.shape)} to be decoded", mend):
-            d = part.distribution(copy.deepcopy(module), (many, *context))
-        if tuple(d.batch_shape) != (*shape, rows) or d.event_shape != data.shape[1:]:
-            raise part.broken(
-                "shapes",
-                f"batch shape {(*shape, rows)} for z of shape {tuple(many.shape)}",
-                f"batch shape {tuple(d.batch_shape)} and event shape {tuple(d.event_shape)}",
-                mend,
-            )
-        last = many[(-1,) * len(shape)]
-        one = part.distribution(copy.deepcopy(module), (last, *context))
-        a, b = observed(one, data), observed(d, data)[(-1,) * len(shape)]
-        if not same(a, b):
-            raise part.broken(
-                "batch",
-                "a sample of z to be decoded as it is alone",
-                difference(a, b),
-                "use no statistics over samples or rows",
-            )
-
-
-def _row_of(d: Distribution, values: Tensor, row: int, rows: int) -> Tensor:
-    if not has_density(d):
-        return observed(d, values)[row : row + 1]
-    return observed(d, values.expand(rows, *values.shape[1:]))[row : row + 1]
-
-
-def _from_seed(part: Part, module: nn.Module, values: Tensor, number: int) -> Tensor:
-    """What a copy gives when the generator stands at another place."""
-    torch.manual_seed(number)
-    return observed(module(*part.inputs), values)
-
-
-def _snapshot(module: nn.Module) -> dict[str, Any]:
-    return {k: copy.deepcopy(v) for k, v in module.state_dict().items()}
-
-
-def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    if a.keys() != b.keys():
-        return False
-    return all(torch.equal(a[k], b[k]) if isinstance(a[k], Tensor) else a[k] == b[k] for k in a)
 
 
 def _unregistered(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         plotting,
         posteriors,
         priors,
+        testing,
         traversals,
     )
     from disvae.model import VAE
@@ -49,6 +50,7 @@ __all__ = [
     "plotting",
     "posteriors",
     "priors",
+    "testing",
     "traversals",
 ]
 

@@ -71,12 +71,17 @@ class AffineHead(nn.Linear):
                 f"Expected features of shape (..., {self.in_features}), but got {tuple(h.shape)}; "
                 f"build the head for the number of features that the backbone gives."
             )
-        dtype = torch.promote_types(torch.promote_types(h.dtype, self.weight.dtype), torch.float32)
-        bias = None if self.bias is None else self.bias.to(dtype)
-        if not torch.is_autocast_enabled(h.device.type):
-            return F.linear(h.to(dtype), self.weight.to(dtype), bias)
-        with torch.autocast(h.device.type, enabled=False):
-            return F.linear(h.to(dtype), self.weight.to(dtype), bias)
+        return linear_in_full_precision(h, self.weight, self.bias)
+
+
+def linear_in_full_precision(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``torch.nn.functional.linear`` in float32 at least, with autocast switched off."""
+    dtype = torch.promote_types(torch.promote_types(h.dtype, weight.dtype), torch.float32)
+    bias = None if bias is None else bias.to(dtype)
+    if not torch.is_autocast_enabled(h.device.type):
+        return F.linear(h.to(dtype), weight.to(dtype), bias)
+    with torch.autocast(h.device.type, enabled=False):
+        return F.linear(h.to(dtype), weight.to(dtype), bias)
 
 
 class ScaleParameter(nn.Module):

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, constraints
 from disvae._extras import require
 from disvae.distributions.families import Shape
 from disvae.nn import check_int, check_widths
+from disvae.nn.layers import linear_in_full_precision
 from disvae.posteriors.gaussian import DiagonalNormal
 
 
@@ -73,11 +74,36 @@ class InverseAutoregressive(nn.Module):
             )
             for step in range(check_int(transforms, "transforms"))
         ]
+        for step in steps:
+            _in_full_precision(step)
         self.flow = lazy.Flow(steps, DiagonalNormal(features, self.latent_dim))
 
     def forward(self, h: Tensor) -> "Remembered":
         """The posterior for features ``h`` of shape ``(B, features)``."""
         return Remembered(self.flow(h))
+
+
+class _MaskedHead(nn.Module):
+    """A masked linear layer of zuko that computes in float32 at least, with autocast off."""
+
+    mask: Tensor
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        self.register_buffer("mask", layer.mask, persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return linear_in_full_precision(h, self.mask * self.weight, self.bias)
+
+
+def _in_full_precision(module: nn.Module) -> None:
+    """Replace the masked layers inside: in half precision a density would lose its digits."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, _MaskedHead(child))
+        else:
+            _in_full_precision(child)
 
 
 class Remembered(Distribution):

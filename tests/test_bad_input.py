@@ -137,6 +137,16 @@ CASES = {
     "images below 0": lambda: model()(x - 0.5),
     "NaN": lambda: model()(x.where(x > 0.3, torch.nan)),
     "infinity": lambda: model()(x.where(x > 0.3, torch.inf)),
+    "fractions as counts": lambda: VAE(
+        encoders.MLP(6, 2),
+        decoders.MLP(2, 6, likelihood=likelihoods.Poisson),
+        prior=priors.Normal(2),
+    )(x),
+    "fractions as classes": lambda: VAE(
+        encoders.MLP(6, 2),
+        decoders.MLP(2, 6, likelihood=partial(likelihoods.Categorical, classes=3)),
+        prior=priors.Normal(2),
+    )(x),
     "NaN under a normal likelihood": lambda: VAE(
         encoders.MLP(6, 2),
         decoders.MLP(2, 6, likelihood=likelihoods.Normal),

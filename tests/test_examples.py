@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import disvae
+
 ROOT = Path(__file__).parents[1]
 needs_data = pytest.mark.skipif(
     "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
@@ -41,6 +43,15 @@ def numbers(line):
 def shows_images(path):
     pixels = np.asarray(Image.open(path).convert("L"), dtype=float)
     return pixels.std() > 10
+
+
+@pytest.mark.slow
+def test_the_gallery_draws_every_prior(tmp_path):
+    finished = run([ROOT / "examples" / "gallery.py", "--out", "gallery.png"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert shows_images(tmp_path / "gallery.png")
+    source = (ROOT / "examples" / "gallery.py").read_text()
+    assert all(f"priors.{name}" in source for name in disvae.priors.__all__)
 
 
 @pytest.mark.slow

@@ -84,6 +84,14 @@ def test_a_gif_plays_the_frames_in_order(tmp_path):
             np.testing.assert_allclose(grey, 255 * i / 4, atol=2)
 
 
+def test_rows_of_unequal_length_end_in_blank_images():
+    images = torch.zeros(2, 3, 1, 8, 8)
+    images[1, 2] = torch.nan
+    canvas = plotting.grid(images).axes[0].get_images()[0].get_array()
+    black = [canvas[: canvas.shape[0] // 2, -8:].min(), canvas[-8:, -8:].min()]
+    assert black == [0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -126,7 +126,7 @@ def save_gif(
 
 
 def _as_rows(images: ArrayLike) -> np.ndarray:
-    """Images as ``(rows, columns, 3, H, W)`` in [0, 1]; those that are all NaN are white."""
+    """Images as ``(rows, columns, 3, H, W)`` in [0, 1]; those of NaN at a row's end are white."""
     if hasattr(images, "detach"):  # a tensor, perhaps with a gradient or on a GPU
         images = images.detach().cpu().float().numpy()
     array = np.asarray(images, dtype=float)
@@ -136,7 +136,9 @@ def _as_rows(images: ArrayLike) -> np.ndarray:
             f"Expected images of shape (rows, columns, C, H, W) or (columns, C, H, W), with C = 1 "
             f"or 3, but got {array.shape}; reshape vectors to images first."
         )
+    # rows of unequal length end in NaN; one that begins so is no row
     blank = np.isnan(array).all(axis=(2, 3, 4), keepdims=True)
+    blank[:, 0] = False
     array = np.where(blank, 1.0, array)
     if not np.isfinite(array).all():
         raise ValueError(

@@ -88,7 +88,7 @@ class _MaskedHead(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         self.register_buffer("mask", layer.mask, persistent=False)

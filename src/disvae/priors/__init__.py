@@ -4,8 +4,9 @@ The batch shape is ``()``, or ``(B,)`` where the prior depends on a context. A p
 any ``nn.Module`` that does the same; flows of zuko do so unmodified.
 """
 
+from disvae.priors.categorical import Categorical
 from disvae.priors.gaussian import FullNormal, GaussianGraph
-from disvae.priors.joint import Categorical, HypersphericalUniform, Joint, LpSpherical, Subspaces
+from disvae.priors.joint import Joint, Subspaces
 from disvae.priors.location_scale import (
     ClassConditional,
     GeneralizedNormal,
@@ -14,6 +15,7 @@ from disvae.priors.location_scale import (
     StudentT,
 )
 from disvae.priors.mixtures import Mixture, Sparse, TreeMixture
+from disvae.priors.spherical import HypersphericalUniform, LpSpherical
 from disvae.priors.vamp import Vamp
 
 __all__ = [

@@ -98,7 +98,8 @@ def test_marginals_integrate_the_joint_density():
 
 def test_quantiles_invert_the_cdf_of_the_marginals():
     logits, loc, scale = (p.detach() for p in draw((), 3, 2))
-    u = torch.tensor([0.01, 0.3, 0.99]).double()
+    # the outer ones lie beyond the samples that give the first bracket
+    u = torch.tensor([1e-9, 0.01, 0.3, 0.99, 1 - 1e-9], dtype=torch.float64)
     found = dist.quantile(dist.GaussianMixture(logits, loc, scale), u)
     weights = logits.softmax(-1)
     for d in range(2):
@@ -106,7 +107,7 @@ def test_quantiles_invert_the_cdf_of_the_marginals():
             w * scipy.stats.norm.cdf(found[:, d], m, s)
             for w, m, s in zip(weights, loc[:, d], scale[:, d], strict=True)
         )
-        np.testing.assert_allclose(cdf, u, rtol=1e-9)
+        np.testing.assert_allclose(cdf, u, rtol=1e-6)
 
 
 def test_quantiles_of_a_foreign_mixture_in_float32():

@@ -1,5 +1,6 @@
 """Student-t and generalised normal against scipy, their samples, their gradients, their limits."""
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disvae import distributions as dist
+from disvae.distributions.shaped import log_gamma_ratio
 
 shapes = st.floats(0.3, 60)
 locs, scales = st.floats(-3, 3), st.floats(0.05, 5)
@@ -81,6 +83,17 @@ def test_reparameterised_gradients_are_those_of_the_expectation(family, paramete
     error = each.std() / len(each) ** 0.5
     assert abs(each.mean() - exact) < 4 * error
     assert error < 0.02
+
+
+def test_the_ratio_of_gamma_functions_is_exact_at_any_size():
+    """Both sides of the switch to the series, and where a difference of log gammas is noise."""
+    mpmath.mp.dps = 40
+    a = torch.logspace(-3, 12, 61, dtype=torch.float64)
+    a = torch.cat((a, torch.tensor([49.9, 50.0, 50.1]).double()))
+    exact = [
+        float(mpmath.loggamma(v + 0.5) - mpmath.loggamma(v)) for v in map(mpmath.mpf, a.tolist())
+    ]
+    np.testing.assert_allclose(log_gamma_ratio(a), exact, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from disvae.distributions import is_factorised, kl, marginals, point
+from disvae.distributions import is_factorised, kl, log_ratio, marginals, point
 from disvae.model import VAE, evaluating
-from disvae.nn import as_pair, check_float, check_int
+from disvae.nn import as_pair, check_float, check_int, full_precision
 from disvae.output import VAEOutput
 
 Data = Tensor | Dataset | Iterable[Any]
@@ -51,7 +51,7 @@ def encode(
     codes, factors = [], []
     with evaluating(model):
         for x, y, c in _batches(model, data, context, batch_size):
-            codes.append(point(model.encode(x, c)).cpu())
+            codes.append(full_precision(point(model.encode(x, c))).cpu())
             if y is not None:
                 factors.append(_rows(y, len(x)))
     if not factors:
@@ -137,8 +137,8 @@ def log_likelihood(
         for x, _, c in _batches(model, data, context, batch_size):
             total = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
             for out in _chunks(model, x, c, samples, batch_size):
-                log_weight = out.likelihood.log_prob(x) + out.prior.log_prob(out.z)
-                log_weight = log_weight - out.posterior.log_prob(out.z)
+                log_weight = out.likelihood.log_prob(x)
+                log_weight = log_weight - log_ratio(out.posterior, out.prior, out.z)
                 total = torch.logaddexp(total, log_weight.logsumexp(0))
             found.append((total - np.log(samples)).cpu())
     return torch.cat(found)

@@ -154,6 +154,34 @@ class TestLpSpherical:
         assert torch.isfinite(scale.grad)
 
 
+@pytest.mark.parametrize(("p", "q"), [(100.0, 2.0), (4.0, 1.0), (2.0, 1.0), (1.0, 0.5)])
+@pytest.mark.parametrize("size", [1e-25, 1e-12, 1.0, 3.0, 1e10])
+def test_lp_norms_neither_overflow_nor_lose_their_gradient(p, q, size):
+    z = (torch.tensor([1.0, 0.5]) * size).requires_grad_()
+    found = dist.LpSpherical(torch.tensor(1.0), p, q, dim=2).log_prob(z)
+    exact = dist.LpSpherical(torch.tensor(1.0).double(), p, q, dim=2).log_prob(z.double())
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+    found.backward()
+    assert torch.isfinite(z.grad).all()
+
+
+def test_a_joint_hands_a_block_the_tensor_that_it_gave():
+    """A flow knows the density of its last sample, and of no copy of it."""
+
+    class Remembers(dist.Delta):
+        def rsample(self, sample_shape=()):
+            self.last = super().rsample(sample_shape)
+            return self.last
+
+        def log_prob(self, value):
+            return (value is self.last) * torch.ones(4)
+
+    d = dist.Joint([Remembers(torch.zeros(4, 2)), normal(0.0)])
+    z = d.rsample()
+    torch.testing.assert_close(d.blocks[0].log_prob(d.split(z)[0]), torch.ones(4))
+    torch.testing.assert_close(d.blocks[0].log_prob(d.split(z.clone())[0]), torch.zeros(4))
+
+
 class TestDelta:
     def test_samples_are_the_vector_with_its_gradient(self):
         value = torch.randn(4, 2, requires_grad=True)

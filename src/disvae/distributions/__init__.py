@@ -8,7 +8,7 @@ from disvae.distributions import constraints
 from disvae.distributions.bounded import ContinuousBernoulli, SqueezedBeta
 from disvae.distributions.counts import NegativeBinomial, Poisson
 from disvae.distributions.discrete import Categorical, DiscretizedLogistic
-from disvae.distributions.divergence import has_closed_form, kl
+from disvae.distributions.divergence import has_closed_form, kl, log_ratio
 from disvae.distributions.families import Bernoulli, Laplace, Normal
 from disvae.distributions.joint import Delta, Joint
 from disvae.distributions.lp import LpSpherical
@@ -46,6 +46,7 @@ __all__ = [
     "has_closed_form",
     "is_factorised",
     "kl",
+    "log_ratio",
     "marginals",
     "noise",
     "point",

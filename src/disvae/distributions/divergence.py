@@ -2,12 +2,12 @@ r"""The Kullback-Leibler divergence between any two distributions."""
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
     ExponentialFamily,
     Independent,
-    LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
     TransformedDistribution,
@@ -17,7 +17,7 @@ from torch.distributions.kl import _KL_MEMOIZE, _KL_REGISTRY, _dispatch_kl
 from torch.distributions.utils import _sum_rightmost
 
 from disvae.distributions.joint import Joint, JointMarginals
-from disvae.distributions.multivariate import DiagonalNormal
+from disvae.distributions.multivariate import DiagonalNormal, LowRankMultivariateNormal
 from disvae.distributions.supports import check_supports, infinite
 
 # torch registers these for whole families, but they raise for most members of the family, by the
@@ -76,7 +76,11 @@ def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribu
     return q, p, axes
 
 
-_DEPENDENT = (MultivariateNormal, LowRankMultivariateNormal)
+_DEPENDENT = (
+    MultivariateNormal,
+    LowRankMultivariateNormal,
+    torch.distributions.LowRankMultivariateNormal,
+)
 
 
 def _as_vector(d: Distribution) -> Distribution:
@@ -171,6 +175,35 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
             f"Expected samples z of q, because KL({type(q_base).__name__} ‖ "
             f"{type(p_base).__name__}) has no closed form; pass z=q.rsample()."
         )
+    return q.log_prob(z) - p.log_prob(z)
+
+
+def log_ratio(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
+    r"""The integrand of the divergence, :math:`\log q(z) - \log p(z)`.
+
+    Its negative is the log importance weight of ``p`` under samples of ``q``.
+
+    Args:
+        q: The distribution that was sampled.
+        p: The reference.
+        z: The samples, ``sample_shape + (B, D)``.
+
+    Shape:
+        ``sample_shape + (B,)``, in nats.
+
+    Raises:
+        ValueError: If the two live on different sets, where densities cannot be compared, or ``q``
+            has no density.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> q = Independent(Normal(torch.ones(4, 2), 1.0), 1)
+        >>> p = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> log_ratio(q, p, torch.zeros(4, 2))
+        tensor([-1., -1., -1., -1.])
+    """
+    check_supports(q, p, wider=True)
     return q.log_prob(z) - p.log_prob(z)
 
 

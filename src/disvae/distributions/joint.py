@@ -49,6 +49,7 @@ class Joint(Distribution):
             dims = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
         self.dims = tuple(tuple(d) for d in dims)
         order = [d for block in self.dims for d in block]
+        self._last: tuple[Tensor, list[Tensor]] | None = None
         self._inverse = None if order == list(range(total)) else _inverse(order)
         super().__init__(batch, Size((total,)), validate_args=False)
 
@@ -78,7 +79,9 @@ class Joint(Distribution):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Samples with a gradient, ``sample_shape + batch_shape + (D,)``."""
-        return self.join([block.rsample(Size(sample_shape)) for block in self.blocks])
+        parts = [block.rsample(Size(sample_shape)) for block in self.blocks]
+        self._last = self.join(parts), parts
+        return self._last[0]
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Samples without a gradient, ``sample_shape + batch_shape + (D,)``."""
@@ -99,6 +102,9 @@ class Joint(Distribution):
 
     def split(self, value: Tensor) -> list[Tensor]:
         """The blocks' parts of vectors ``(..., D)``."""
+        # a block may know the density of the very tensor that it gave
+        if self._last is not None and value is self._last[0]:
+            return self._last[1]
         if self._inverse is None:
             return list(value.split([len(d) for d in self.dims], dim=-1))
         return [value[..., list(d)] for d in self.dims]

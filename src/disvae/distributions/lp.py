@@ -89,9 +89,12 @@ class LpSpherical(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of vectors ``(..., D)``."""
         dim, p, q = self.event_shape[0], self.power, self.outer_power
-        # the gradient of a norm at 0 is not a number
-        y = (value / self.scale.unsqueeze(-1)).abs().clamp(min=1e-30)
-        exponent = (y**p).sum(-1) ** (q / p)
+        y = (value / self.scale.unsqueeze(-1)).abs()
+        # by the largest coordinate first: powers overflow, and a norm has no gradient at 0
+        largest = y.amax(-1, keepdim=True).detach().clamp(min=torch.finfo(y.dtype).tiny)
+        part = (y / largest).clamp(min=1e-30)
+        norm = largest.squeeze(-1) * (part**p).sum(-1) ** (1 / p)
+        exponent = norm**q
         volume = dim * math.log(2) + dim * math.lgamma(1 + 1 / p) - math.lgamma(1 + dim / p)
         log_constant = volume + math.lgamma(1 + dim / q)
         return -exponent - log_constant - dim * self.scale.log()

@@ -85,7 +85,7 @@ class GaussianMixture(Distribution):
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
         batch = torch.broadcast_shapes(logits.shape[:-1], loc.shape[:-2], scale.shape[:-2])
         self.logits = logits.log_softmax(-1)
-        self.loc, self.scale = loc, scale
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
         super().__init__(batch, loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Shape, _instance: Distribution | None = None) -> Distribution:
@@ -119,8 +119,7 @@ class GaussianMixture(Distribution):
             chosen = chosen.to(self.loc.dtype).unsqueeze(-2)
             shape = self._extended_shape(sample_shape)
             epsilon = noise(torch.randn, shape, dtype=self.loc.dtype, device=self.loc.device)
-            scale = self.scale.expand(self.loc.shape)
-            return (chosen @ self.loc + epsilon.unsqueeze(-2) * (chosen @ scale)).squeeze(-2)
+            return (chosen @ self.loc + epsilon.unsqueeze(-2) * (chosen @ self.scale)).squeeze(-2)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of vectors ``(..., D)``."""
@@ -146,5 +145,5 @@ class GaussianMixture(Distribution):
         """The distribution of each dimension, of batch shape ``(..., D)``."""
         loc = self.loc.mT
         logits = self.logits.unsqueeze(-2).expand(loc.shape)
-        components = Normal(loc, self.scale.mT.expand(loc.shape), validate_args=False)
+        components = Normal(loc, self.scale.mT, validate_args=False)
         return Mixture(Categorical(logits=logits, validate_args=False), components, False)

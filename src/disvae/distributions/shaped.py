@@ -36,6 +36,18 @@ class StudentT(torch.distributions.StudentT):
         tensor([0.0000, 2.5706])
     """
 
+    @property
+    def mean(self) -> Tensor:
+        """The location; not a number for ``df`` of at most 1."""
+        return torch.where(self.df > 1, self.loc, torch.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance: infinite for ``df`` of at most 2, not a number for those of at most 1."""
+        df = torch.where(self.df > 2, self.df, 3.0)
+        finite = torch.where(self.df > 2, self.scale.square() * df / (df - 2), torch.inf)
+        return torch.where(self.df > 1, finite, torch.nan)
+
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Samples with a gradient, ``sample_shape + batch_shape``."""
         shape = self._extended_shape(sample_shape)

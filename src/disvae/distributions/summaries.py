@@ -16,7 +16,6 @@ from torch.distributions import (
     Gumbel,
     Independent,
     Laplace,
-    LowRankMultivariateNormal,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
@@ -25,6 +24,7 @@ from torch.distributions import (
 
 from disvae.distributions.joint import Joint, JointMarginals
 from disvae.distributions.mixtures import GaussianMixture, Mixture
+from disvae.distributions.multivariate import LowRankMultivariateNormal
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.spherical import PowerSpherical
 
@@ -32,6 +32,11 @@ POINT_SAMPLES = 256
 QUANTILE_SAMPLES = 10_000
 _SEED = 0
 _LOCATION_SCALE = (Normal, Laplace, StudentT, Cauchy, Gumbel)
+_DEPENDENT = (
+    MultivariateNormal,
+    LowRankMultivariateNormal,
+    torch.distributions.LowRankMultivariateNormal,
+)
 # their means lie where they have no mass: between categories, inside the sphere
 _BY_MODE = (Categorical, RelaxedCategorical, PowerSpherical)
 
@@ -165,7 +170,7 @@ def marginals(d: Distribution) -> Distribution:
     if isinstance(d, Independent):
         if is_factorised(d):
             return _base(d)
-    elif isinstance(d, MultivariateNormal | LowRankMultivariateNormal):
+    elif isinstance(d, _DEPENDENT):
         return Normal(d.loc, d.variance.sqrt(), validate_args=False)
     elif isinstance(d, GaussianMixture):
         return d.marginals()

@@ -57,8 +57,14 @@ def blocks(d: Distribution) -> list[Block]:
     return [Block(_kind(d), tuple(range(dim)), type(d))]
 
 
-def check_supports(q: Distribution, p: Distribution) -> None:
+def check_supports(q: Distribution, p: Distribution, *, wider: bool = False) -> None:
     """Refuse a pair that is infinitely far apart because ``p`` has no mass where ``q`` has.
+
+    Args:
+        q: The distribution to average over.
+        p: The reference.
+        wider: Whether ``q`` may live on all numbers where ``p`` lives on a part of them: no
+            divergence is finite then, but samples of ``q`` can be weighed.
 
     Raises:
         ValueError: If the supports differ.
@@ -68,7 +74,7 @@ def check_supports(q: Distribution, p: Distribution) -> None:
         for of_p in (opposite[dim] for dim in of_q.dims if dim in opposite):
             thin = of_q.kind in _THIN or of_p.kind in _THIN
             differ = of_q.kind is not of_p.kind or of_q.dims != of_p.dims
-            if (thin and differ) or (of_q.kind is _REAL and of_p.kind in _PARTS):
+            if (thin and differ) or (not wider and of_q.kind is _REAL and of_p.kind in _PARTS):
                 raise infinite(of_q.family, of_p.family)
 
 

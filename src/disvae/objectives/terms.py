@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from disvae.distributions import is_factorised, kl, marginals
+from disvae.distributions import is_factorised, kl, log_ratio, marginals
 from disvae.nn import check_int
 from disvae.objectives.aggregate import aggregate_log_density
 from disvae.output import VAEOutput
@@ -62,7 +62,7 @@ class KL(nn.Module):
         """The value of each sample."""
         if self.analytic:
             return kl(out.posterior, out.prior, out.z)
-        return out.posterior.log_prob(out.z) - out.prior.log_prob(out.z)
+        return log_ratio(out.posterior, out.prior, out.z)
 
 
 class _AggregateTerm(nn.Module):

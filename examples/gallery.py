@@ -118,7 +118,7 @@ def main() -> None:
     distributions = gallery()
     columns = 5
     rows = -(-len(distributions) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.3 * rows), dpi=130, layout="constrained")
+    figure = Figure(figsize=(2.1 * columns, 2.3 * rows), dpi=90, layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns)).flatten()
     with torch.no_grad():
         for axes, (name, prior) in zip(panels, distributions.items(), strict=False):

@@ -1,8 +1,6 @@
 """Bad input gets one clear sentence, raised by disvae itself, and changes nothing."""
 
-import traceback
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,18 +22,6 @@ from disvae import (
     traversals,
 )
 from disvae.objectives import WeightedSum, schedules, terms
-
-HOME = Path(disvae.__file__).parent
-
-
-def is_clear(error):
-    sentence = str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    assert Path(frame.filename).is_relative_to(HOME), f"raised in {frame.filename}"
-    assert "\n" not in sentence
-    assert 25 <= len(sentence) <= 400, sentence
-    assert sentence.startswith("Expected"), sentence
-    assert sentence.endswith("."), sentence
 
 
 def model(**options):
@@ -304,7 +290,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_clear_sentence(name):
+def test_one_clear_sentence(name, is_clear):
     with pytest.raises((ValueError, TypeError)) as caught:
         CASES[name]()
     is_clear(caught.value)

@@ -47,7 +47,8 @@ def problem(request):
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
     latent_dim = request.param
     weight, bias, x = draw(5, latent_dim), draw(5), draw(6, 5) * 2
-    scale = draw(latent_dim).abs() + 0.5
+    # a prior takes its constants in as float32: one that is exact there
+    scale = (draw(latent_dim).abs() + 0.5).float().double()
     covariance = weight @ torch.diag(scale**2) @ weight.T + SIGMA**2 * torch.eye(5).double()
     exact = MultivariateNormal(bias, covariance).log_prob(x)
 
@@ -55,7 +56,7 @@ def problem(request):
         return VAE(
             FullCovarianceEncoder(weight, bias, scale, **off),
             LinearDecoder(weight, bias),
-            prior=priors.Normal(latent_dim, scale=scale),
+            prior=priors.Normal(latent_dim, scale=scale).double(),
         )
 
     return build, x, exact

@@ -173,6 +173,43 @@ def test_interpolation_is_the_straight_line_of_codes():
     torch.testing.assert_close(shifted, found + context[:, None])
 
 
+class TestInterpolationOnASphere:
+    prior = priors.HypersphericalUniform(D)
+
+    def test_it_goes_along_the_great_circle_at_constant_speed(self):
+        start = torch.nn.functional.normalize(torch.randn(6, D), dim=-1)
+        end = torch.nn.functional.normalize(torch.randn(6, D), dim=-1)
+        found = traversals.interpolate(model(self.prior), start, end, steps=5)
+        angle = torch.acos((start * end).sum(-1))
+        for i, t in enumerate(torch.linspace(0, 1, 5)):
+            a, b = torch.sin((1 - t) * angle), torch.sin(t * angle)
+            expected = (a[:, None] * start + b[:, None] * end) / torch.sin(angle)[:, None]
+            torch.testing.assert_close(found[:, i], expected, atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("gap", [0.0, 1e-7, 1e-5, 1e-3])
+    @pytest.mark.parametrize("sign", [1.0, -1.0])
+    def test_ends_that_coincide_and_antipodes_have_a_path_too(self, gap, sign):
+        start = torch.cat((torch.eye(D), torch.nn.functional.normalize(torch.ones(1, D), dim=-1)))
+        end = torch.nn.functional.normalize(sign * start + gap * start.roll(1, -1), dim=-1)
+        found = traversals.interpolate(model(self.prior), start, end, steps=9)
+        length = torch.linalg.vector_norm(found, dim=-1)
+        torch.testing.assert_close(length, torch.ones_like(length))
+        torch.testing.assert_close(found[:, 0], start, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[:, -1], end, atol=1e-5, rtol=0)
+        step = torch.linalg.vector_norm(found.diff(dim=1), dim=-1)
+        torch.testing.assert_close(step, step[:, :1].expand_as(step), atol=1e-5, rtol=0)
+
+    def test_only_the_dimensions_on_the_sphere_are_bent(self):
+        prior = priors.Subspaces(
+            [([2, 0], priors.HypersphericalUniform(2)), ([1], priors.Normal(1))]
+        )
+        start, end = torch.tensor([[0.0, -4.0, 1.0]]), torch.tensor([[1.0, 4.0, 0.0]])
+        found = traversals.interpolate(model(prior), start, end, steps=3)[0]
+        root = 0.5**0.5
+        expected = torch.tensor([[0.0, -4.0, 1.0], [root, 0.0, root], [1.0, 4.0, 0.0]])
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
 def test_no_gradient_is_kept():
     encoder = nn.Sequential(nn.Linear(D, D), Encoder())
     found = traversals.traverse(VAE(encoder, Identity(), prior=priors.Normal(D)), X)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -81,6 +82,9 @@ def interpolate(
 
         z_t = (1 - t)\,z_0 + t\,z_1, \quad t = 0, \dots, 1
 
+    Dimensions that the prior puts on a sphere go along a great circle, at constant speed; between
+    antipodes any of them will do.
+
     Args:
         model: The model.
         start: Data ``(B, *event)`` where the lines begin.
@@ -112,7 +116,12 @@ def interpolate(
     with evaluating(model):
         first, last = point(model.encode(start, context)), point(model.encode(end, context))
         t = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)
-        return _decode(model, torch.lerp(first[:, None], last[:, None], t[:, None]), context)
+        z = torch.lerp(first[:, None], last[:, None], t[:, None])
+        for block in blocks(model.latent_prior(context)):
+            if block.kind is constraints.Sphere:
+                dims = list(block.dims)
+                z[..., dims] = _great_circle(first[:, dims], last[:, dims], t)
+        return _decode(model, z, context)
 
 
 def _traverse(
@@ -131,6 +140,11 @@ def _traverse(
         )
     given = range(len(code)) if dims is None else dims
     numbers = [check_int(d, "each of dims", minimum=0) for d in given]
+    if not numbers:
+        raise ValueError(
+            "Expected at least one latent dimension to traverse, but got dims=[]; "
+            "leave dims out to traverse them all."
+        )
     for d in numbers:
         if d >= len(code):
             raise ValueError(
@@ -144,7 +158,7 @@ def _traverse(
         rows.update(_rows(block, code, values))
     # a row that several of dims stand for is shown once
     wanted = list({id(rows[d]): rows[d] for d in numbers}.values())
-    frames = max(map(len, wanted), default=steps)
+    frames = max(map(len, wanted))
     lengths = [len(z) for z in wanted]
     z = torch.stack([torch.cat((z, z[-1:].expand(frames - len(z), -1))) for z in wanted])
     images = _decode(model, z, context)
@@ -194,6 +208,26 @@ def _on_sphere(z: Tensor, d: int) -> Tensor:
     norm = torch.where(norm == 0, 1.0, norm)
     rest = (1 - kept.square().sum(-1, keepdim=True)).sqrt()
     return kept + rest * others / norm
+
+
+def _great_circle(first: Tensor, last: Tensor, t: Tensor) -> Tensor:
+    """Points at parts t of the arc between unit vectors ``(B, D)``, ``(B, T, D)``."""
+    a, b = F.normalize(first, dim=-1), F.normalize(last, dim=-1)
+    along = (a * b).sum(-1, keepdim=True)
+    across = _orthogonal(b, a)
+    length = torch.linalg.vector_norm(across, dim=-1, keepdim=True)
+    angle = torch.atan2(length, along)
+    # where the ends coincide or are antipodes, the direction is that of the axis farthest from them
+    axis = F.one_hot(a.abs().argmin(-1), a.shape[-1]).to(a)
+    across = torch.where(length > 1e-6, across, axis)
+    across = F.normalize(_orthogonal(F.normalize(across, dim=-1), a), dim=-1)
+    angles = (t * angle)[..., None]
+    return F.normalize(angles.cos() * a[:, None] + angles.sin() * across[:, None], dim=-1)
+
+
+def _orthogonal(v: Tensor, to: Tensor) -> Tensor:
+    """The part of vectors that is orthogonal to unit vectors."""
+    return v - (v * to).sum(-1, keepdim=True) * to
 
 
 def _ends(span: float | tuple[float, float] | None) -> tuple[float, float] | None:

@@ -220,8 +220,14 @@ HEAVY = Independent(dist.StudentT(torch.full((2,), 3.0)), 1)
 )
 def test_a_divergence_infinite_by_support_is_refused(q, p):
     z = q.sample()
-    with pytest.raises(ValueError, match=r"is infinite, for .*objectives\.Autoencoder"):
-        dist.kl(q, p, z)
+    for analytic in (True, False):
+        with pytest.raises(ValueError, match=r"is infinite, for .*objectives\.Autoencoder"):
+            dist.kl(q, p, z, analytic=analytic)
+    if p is BOX:  # its samples can be weighed all the same
+        assert torch.isfinite(dist.log_ratio(q, p, 0 * z)).all()
+        return
+    with pytest.raises(ValueError, match="is infinite"):
+        dist.log_ratio(q, p, z)
 
 
 def test_equal_supports_in_other_blocks_are_not():

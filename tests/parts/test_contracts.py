@@ -121,6 +121,17 @@ def test_posterior_heads(name):
     check_encoder(HEADS[name](5, 2), torch.randn(4, 5))
 
 
+def test_a_buffer_of_nan_is_no_change_of_state():
+    class Remembering(priors.Normal):
+        """Keeps a loss that is not known yet."""
+
+        def __init__(self):
+            super().__init__(2)
+            self.register_buffer("best", torch.tensor(torch.nan))
+
+    check_prior(Remembering())
+
+
 def test_inverse_autoregressive_flows_do_not_compile():
     head = posteriors.InverseAutoregressive(5, 2, transforms=2, hidden=(8,))
     check_encoder(head, torch.randn(4, 5), compiles=False)

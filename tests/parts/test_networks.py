@@ -459,6 +459,16 @@ class TestPresets:
         assert torch.equal(flat(x.flatten(1)).mean, square(x).mean)
 
 
+def test_an_error_inside_a_factory_is_its_own():
+    def activation():
+        return nn.LeakyReLU() + 1
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        encoders.MLP(6, 2, activation=activation)
+    with pytest.raises(TypeError, match=r"Categorical does not take them: .*'classes'"):
+        decoders.MLP(2, 6, likelihood=likelihoods.Categorical)
+
+
 def test_no_shipped_network_normalises_over_the_batch():
     nets = [Encoder((1, 8, 8), 2) for Encoder, _ in FAMILIES.values()]
     nets += [Decoder(2, (1, 8, 8)) for _, Decoder in FAMILIES.values()]

@@ -64,7 +64,7 @@ def test_low_rank_reaches_a_target_of_its_form_and_a_diagonal_one_does_not():
     torch.manual_seed(3)
     assert optimum(posteriors.LowRankNormal(1, D, rank=1).double(), target)[1] < 0.02
     # the best factorised normal has the diagonal of the precision: a known distance
-    precision = target.precision_matrix
+    precision = torch.linalg.inv(target.covariance_matrix)
     best = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
     found = optimum(posteriors.DiagonalNormal(1, D).double(), target)[1]
     assert found == pytest.approx(best.item(), abs=0.03)
@@ -118,8 +118,12 @@ def test_zero_features_give_unit_scales():
     torch.testing.assert_close(
         zeroed(posteriors.FullNormal(5, D))(h).covariance_matrix, torch.eye(D).expand(B, D, D)
     )
-    low = zeroed(posteriors.LowRankNormal(5, D))(h)
+    low_head = zeroed(posteriors.LowRankNormal(5, D))
+    low = low_head(h)
     torch.testing.assert_close(low.covariance_matrix, torch.eye(D).expand(B, D, D))
+    nn.init.ones_(low_head.affine.bias)
+    scale = 1e-4 + torch.log1p(torch.tensor(2.718281828) * torch.expm1(torch.tensor(0.9999)))
+    torch.testing.assert_close(low_head(h).cov_diag, scale.square().expand(B, D))
     student = zeroed(posteriors.StudentT(5, D))(h)
     torch.testing.assert_close(student.base_dist.df, torch.full((B, D), 3.0))
     torch.testing.assert_close(student.base_dist.scale, torch.ones(B, D))
@@ -141,6 +145,10 @@ class TestRelaxedCategorical:
         other = posteriors.RelaxedCategorical(5, D, schedules.Linear(2.0, 1.0, steps=4))
         other.load_state_dict(head.state_dict())
         assert other(h).temperature[0] == 1.0
+
+    def test_a_schedule_of_ones_own_need_not_know_the_final_step(self):
+        head = posteriors.RelaxedCategorical(5, D, lambda step: 0.5 + 0.5**step)
+        assert [head(torch.zeros(B, 5)).temperature[0] for _ in range(2)] == [1.5, 1.0]
 
     def test_a_schedule_compiles_once(self):
         head = posteriors.RelaxedCategorical(5, D, schedules.Linear(2.0, 1.0, steps=4))

@@ -258,6 +258,22 @@ class TestSubspaces:
         )
         torch.testing.assert_close(prior().log_prob(z), each)
 
+    def test_they_are_a_joint_prior_with_its_dimensions(self):
+        blocks, dims = [priors.Laplace(2), priors.Normal(1, 3.0)], [[2, 0], [1]]
+        z = torch.randn(9, 3)
+        found = priors.Joint((block for block in blocks), dims=dims)
+        expected = priors.Subspaces(zip(dims, blocks, strict=True))
+        assert found.latent_dim == expected.latent_dim == 3
+        torch.testing.assert_close(found().log_prob(z), expected().log_prob(z))
+
+    def test_an_error_inside_a_block_is_its_own(self):
+        class Broken(nn.Module):
+            def forward(self, context=None):
+                return torch.zeros(2) + "a"
+
+        with pytest.raises(TypeError, match="unsupported operand"):
+            priors.Joint([Broken()])()
+
     def test_lp_nested_prior_is_the_formula_up_to_its_constant(self):
         prior = priors.Subspaces.lp_nested((2, 3), power=2.2, outer_power=2.1)
         z = torch.randn(9, 5)

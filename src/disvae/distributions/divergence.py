@@ -120,7 +120,9 @@ def has_closed_form(q: Any, p: Any) -> bool:
     return _registered(type(q), type(p))
 
 
-def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
+def kl(
+    q: Distribution, p: Distribution, z: Tensor | None = None, *, analytic: bool = True
+) -> Tensor:
     r"""The divergence of ``q`` from ``p``, in closed form where there is one.
 
     .. math::
@@ -135,6 +137,7 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
         q: The distribution to average over, e.g. a posterior :math:`q(z|x)`.
         p: The reference, e.g. a prior :math:`p(z)`; its batch shape broadcasts with that of ``q``.
         z: Samples of ``q``, needed where there is no closed form (see :func:`has_closed_form`).
+        analytic: Whether the closed form is taken where there is one; else the estimate always.
 
     Shape:
         Closed form: the broadcast batch shape, e.g. ``(B,)``. Monte Carlo: one value per sample,
@@ -163,17 +166,17 @@ def kl(q: Distribution, p: Distribution, z: Tensor | None = None) -> Tensor:
             f"{tuple(p.event_shape)}; give both the same latent_dim."
         )
     if _same_blocks(q, p):
-        return _kl_of_blocks(q, p, z)
+        return _kl_of_blocks(q, p, z, analytic)
     if not getattr(q, "has_density", True):
         q.log_prob(q.mean)  # raises, and says what to do
     q_base, p_base, axes = _unwrapped(q, p)
-    if _registered(type(q_base), type(p_base)):
+    if analytic and _registered(type(q_base), type(p_base)):
         return _sum_rightmost(kl_divergence(q_base, p_base), axes)
     check_supports(q, p)
     if z is None:
         raise ValueError(
             f"Expected samples z of q, because KL({type(q_base).__name__} ‖ "
-            f"{type(p_base).__name__}) has no closed form; pass z=q.rsample()."
+            f"{type(p_base).__name__}) is not taken in closed form; pass z=q.rsample()."
         )
     return q.log_prob(z) - p.log_prob(z)
 
@@ -207,6 +210,11 @@ def log_ratio(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     return q.log_prob(z) - p.log_prob(z)
 
 
-def _kl_of_blocks(q: Any, p: Any, z: Tensor | None) -> Tensor:
+def _kl_of_blocks(q: Any, p: Any, z: Tensor | None, analytic: bool) -> Tensor:
     parts = [None] * len(q.blocks) if z is None else q.split(z)
-    return q.combine([kl(a, b, part) for a, b, part in zip(q.blocks, p.blocks, parts, strict=True)])
+    return q.combine(
+        [
+            kl(a, b, part, analytic=analytic)
+            for a, b, part in zip(q.blocks, p.blocks, parts, strict=True)
+        ]
+    )

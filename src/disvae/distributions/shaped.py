@@ -225,7 +225,7 @@ def log_gamma_ratio(a: Tensor) -> Tensor:
 def _by_scipy(function: np.ufunc, *arguments: Tensor) -> Tensor:
     """A special function that torch lacks, computed in float64 without a gradient."""
     like = arguments[-1]
-    values = function(*(argument.detach().double().cpu().numpy() for argument in arguments))
+    values = function(*(argument.detach().cpu().double().numpy() for argument in arguments))
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
 

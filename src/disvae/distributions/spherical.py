@@ -86,7 +86,7 @@ class HypersphericalUniform(Distribution):
     def icdf(self, value: Tensor) -> Tensor:
         """Quantiles of each coordinate: :math:`(z_d + 1)/2` is beta-distributed."""
         half = (self.dim - 1) / 2
-        found = scipy.special.betaincinv(half, half, value.detach().double().cpu().numpy())
+        found = scipy.special.betaincinv(half, half, value.detach().cpu().double().numpy())
         return torch.as_tensor(2 * found - 1, dtype=self.dtype, device=self.device)
 
 

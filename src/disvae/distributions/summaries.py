@@ -101,7 +101,13 @@ def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
         >>> quantile(torch.distributions.Independent(d, 1), 0.975)
         tensor([1.9600, 3.9199])
     """
-    u = torch.as_tensor(u)
+    try:
+        u = torch.as_tensor(u)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"Expected probabilities u to be numbers, but got {type(u).__name__}; "
+            f"0.025 and 0.975 enclose the central 95 %."
+        ) from None
     outside = u[~((u > 0) & (u < 1))]
     if u.numel() == 0 or outside.numel():
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, sigmoid
 from torch.distributions import Independent
 
@@ -63,6 +64,14 @@ class Beta(Head):
                 f"pass a margin that is small beside the data, such as 1e-3."
             )
         self.squeeze = squeeze
+
+    def get_extra_state(self) -> Tensor:
+        """The margin, which goes with the state dict: it is part of the density."""
+        return torch.tensor(self.squeeze, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the margin of a state dict."""
+        self.squeeze = float(state)
 
     def forward(self, parameters: Tensor) -> Independent:
         """The likelihood for parameters of shape ``(..., channels, *data_shape[1:])``."""

@@ -32,7 +32,8 @@ def bits_per_dim(log_prob: Value, dims: int, levels: int | None = None) -> Value
         That of ``log_prob``.
 
     Raises:
-        TypeError: If ``dims`` or ``levels`` is no integer.
+        TypeError: If ``log_prob`` is neither a tensor nor a number, or ``dims`` or ``levels`` no
+            integer.
         ValueError: If ``dims`` is below 1 or ``levels`` below 2.
 
     Example:
@@ -46,6 +47,11 @@ def bits_per_dim(log_prob: Value, dims: int, levels: int | None = None) -> Value
         Theis et al., A note on the evaluation of generative models, 2016,
         https://arxiv.org/abs/1511.01844, section 3.1.
     """
+    if not isinstance(log_prob, Tensor | int | float):
+        raise TypeError(
+            f"Expected log_prob to be a tensor or a number, but got {type(log_prob).__name__}; "
+            f"convert it with torch.as_tensor(log_prob)."
+        )
     nats = -log_prob / check_int(dims, "dims")
     scaled = 0.0 if levels is None else math.log2(check_int(levels, "levels", minimum=2))
     return nats / math.log(2) + scaled

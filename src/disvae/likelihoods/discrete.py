@@ -107,6 +107,14 @@ class DiscretizedLogistic(Head):
         self.levels = check_int(levels, "levels", minimum=2)
         self.scale = positive_parameter(scale, "scale", self.data_shape, learn=learn_scale)
 
+    def get_extra_state(self) -> Tensor:
+        """The number of levels, which goes with the state dict: it is part of the mass."""
+        return torch.tensor(self.levels)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the number of levels of a state dict."""
+        self.levels = int(state)
+
     def forward(self, parameters: Tensor) -> Independent:
         """The likelihood for parameters of shape ``(..., channels, *data_shape[1:])``."""
         loc, *raw = self.split(parameters)

@@ -1,15 +1,17 @@
 """Networks and helpers that know nothing of variational autoencoders."""
 
 from disvae.nn.batches import as_pair
+from disvae.nn.calls import call_part, check_vector, make_module, mismatch
 from disvae.nn.checks import (
+    as_constant,
     as_shape,
     check_context,
     check_context_type,
+    check_finite,
     check_float,
     check_int,
     check_shape,
     check_widths,
-    make_module,
     match_dtype,
 )
 from disvae.nn.layers import AffineHead, CholeskyFactor, ScaleParameter, full_precision, positive
@@ -23,13 +25,17 @@ __all__ = [
     "ResidualBlock",
     "ScaleParameter",
     "Unconditional",
+    "as_constant",
     "as_pair",
     "as_shape",
+    "call_part",
     "check_context",
     "check_context_type",
+    "check_finite",
     "check_float",
     "check_int",
     "check_shape",
+    "check_vector",
     "check_widths",
     "conv_down",
     "conv_up",
@@ -37,6 +43,7 @@ __all__ = [
     "halvings",
     "make_module",
     "match_dtype",
+    "mismatch",
     "mlp",
     "positive",
     "residual_down",

@@ -1,11 +1,11 @@
 """Checks of arguments, with errors of one form: what was expected, what came, how to mend it."""
 
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _ONE_HOT = "class labels go through torch.nn.functional.one_hot(labels, classes).float()"
 
@@ -78,26 +78,6 @@ def as_shape(data_shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, 
     return tuple(check_int(size, "each size in data_shape") for size in data_shape)
 
 
-def make_module(factory: Callable[..., nn.Module], name: str, *arguments: Any) -> nn.Module:
-    """What ``factory`` makes of the arguments, if that is a module.
-
-    Raises:
-        TypeError: If ``factory`` is an instance or cannot be called, or makes something else.
-    """
-    if isinstance(factory, nn.Module) or not callable(factory):
-        raise TypeError(
-            f"Expected {name} to be a class or a function that makes a module, but got an instance "
-            f"of {type(factory).__name__}; pass the class, or functools.partial(...)."
-        )
-    module = factory(*arguments)
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"Expected {name} to make an nn.Module, but got {type(module).__name__}; "
-            f"pass a class of modules."
-        )
-    return module
-
-
 def check_float(x: Tensor, name: str) -> None:
     """Refuse what is no floating-point tensor.
 
@@ -116,6 +96,20 @@ def check_float(x: Tensor, name: str) -> None:
             else f"convert it with {name}.float()"
         )
         raise TypeError(f"Expected {name} to be floating point, but got {x.dtype}; {mend}.")
+
+
+def check_finite(x: Tensor, name: str) -> None:
+    """Refuse what is no floating-point tensor of finite numbers.
+
+    Raises:
+        TypeError: If ``x`` is not a tensor, or holds integers or booleans.
+        ValueError: If a value is NaN or infinite.
+    """
+    check_float(x, name)
+    if not torch.isfinite(x).all():
+        raise ValueError(
+            f"Expected {name} to be finite, but got NaN or infinity; remove or replace them first."
+        )
 
 
 def check_shape(x: Tensor, shape: Sequence[int], name: str, *, mend: str, lead: str = "B") -> None:
@@ -143,6 +137,33 @@ def check_shape(x: Tensor, shape: Sequence[int], name: str, *, mend: str, lead: 
     raise ValueError(f"Expected {name} to have shape {expected}, but got {tuple(x.shape)}; {mend}.")
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether operations on ``x`` are cast automatically; on some devices they never are.
+
+    Example:
+        >>> import torch
+        >>> autocasts(torch.ones(2)), autocasts(torch.ones(2, device="meta"))
+        (False, False)
+    """
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def as_constant(value: Tensor) -> Tensor:
+    """A copy of a given constant, like the values that a new module starts from.
+
+    It has the default dtype, whatever the dtype in which it was computed, so that a prior made of
+    numpy's float64 numbers goes with float32 networks; ``module.to(torch.float64)`` promotes it.
+
+    Example:
+        >>> import torch
+        >>> as_constant(torch.ones(2, dtype=torch.float64)).dtype
+        torch.float32
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    return value.detach().to(device, dtype, copy=True)
+
+
 def match_dtype(x: Tensor, weight: Tensor, name: str) -> Tensor:
     """A tensor that the weight can be applied to: float32 goes down to half-precision weights.
 
@@ -153,7 +174,7 @@ def match_dtype(x: Tensor, weight: Tensor, name: str) -> Tensor:
         return x
     if x.dtype == torch.float32 and weight.dtype in (torch.bfloat16, torch.float16):
         return x.to(weight.dtype)
-    if x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
+    if x.dtype != torch.float64 and autocasts(x):
         return x
     raise TypeError(
         f"Expected {name} to have the dtype of the weights, {weight.dtype}, but got {x.dtype}; "

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disvae.nn.checks import as_constant, autocasts, check_float
+
 SCALE_FLOOR = 1e-4
 """The smallest scale that shipped parts give. Below it a float32 log density loses all digits."""
 
@@ -66,7 +68,8 @@ class AffineHead(nn.Linear):
 
     def forward(self, h: Tensor) -> Tensor:
         """The affine map of features ``(..., in_features)``."""
-        if h.shape[-1:] != (self.in_features,):
+        if not isinstance(h, Tensor) or h.shape[-1:] != (self.in_features,):
+            check_float(h, "features")
             raise ValueError(
                 f"Expected features of shape (..., {self.in_features}), but got {tuple(h.shape)}; "
                 f"build the head for the number of features that the backbone gives."
@@ -78,7 +81,7 @@ def linear_in_full_precision(h: Tensor, weight: Tensor, bias: Tensor | None) -> 
     """``torch.nn.functional.linear`` in float32 at least, with autocast switched off."""
     dtype = torch.promote_types(torch.promote_types(h.dtype, weight.dtype), torch.float32)
     bias = None if bias is None else bias.to(dtype)
-    if not torch.is_autocast_enabled(h.device.type):
+    if not autocasts(h):
         return F.linear(h.to(dtype), weight.to(dtype), bias)
     with torch.autocast(h.device.type, enabled=False):
         return F.linear(h.to(dtype), weight.to(dtype), bias)
@@ -89,6 +92,7 @@ class ScaleParameter(nn.Module):
 
     Args:
         scale: The value, or the first value when learnt: a number, or a tensor of shape ``shape``.
+            It is taken in the default dtype.
         shape: The shape of the result.
         learn: Whether it is a parameter (kept positive by :func:`positive`) or a buffer. A number
             gives one shared parameter, a tensor one parameter for each of its values.
@@ -121,10 +125,7 @@ class ScaleParameter(nn.Module):
                 f"Expected {name} to be a number or a tensor, but got {type(scale).__name__}; "
                 f"pass a positive float."
             )
-        value = torch.as_tensor(scale)
-        if not value.is_floating_point():
-            value = value.to(torch.get_default_dtype())
-        value = value.detach().clone()
+        value = as_constant(torch.as_tensor(scale))
         floor = SCALE_FLOOR if learn else 0.0
         bad = value[~(torch.isfinite(value) & (value > floor))]
         if bad.numel():
@@ -158,7 +159,14 @@ class ScaleParameter(nn.Module):
 class CholeskyFactor(nn.Module):
     r"""Lower triangular matrices with a positive diagonal, from their entries in one vector.
 
-    The diagonal passes through :func:`positive`, so zeros give the identity.
+    .. math::
+
+        L = \mathrm{diag}(\sigma)\,(I + N / \sqrt D), \quad \sigma = \mathrm{positive}(r)
+
+    with r the first D entries and N, strictly lower triangular, the others: zeros give the
+    identity. Scales and dependence are apart, and N is divided by :math:`\sqrt{D}`, because a large
+    triangle of unit entries is singular to the last digit: the density of a point would be wrong by
+    hundreds of nats.
 
     Args:
         dim: The number D of rows.
@@ -190,12 +198,14 @@ class CholeskyFactor(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         """The factors for entries ``(..., D(D + 1)/2)``."""
         raw = full_precision(raw)
-        diagonal, below = raw[..., : self.dim], raw[..., self.dim :]
-        zero = torch.zeros_like(diagonal[..., :1])
-        return torch.cat((positive(diagonal), below, zero), dim=-1)[..., self.index]
+        scale, below = positive(raw[..., : self.dim]), raw[..., self.dim :]
+        one, zero = torch.ones_like(scale), torch.zeros_like(scale[..., :1])
+        entries = torch.cat((one, below / self.dim**0.5, zero), dim=-1)
+        return scale.unsqueeze(-1) * entries[..., self.index]
 
     def inverse(self, factor: Tensor) -> Tensor:
-        """The entries for which the module returns ``factor``."""
+        """The entries for which the module returns ``factor``, of a diagonal above the floor."""
         rows, columns = torch.tril_indices(self.dim, self.dim, offset=-1)
-        diagonal = positive_inverse(factor.diagonal(dim1=-2, dim2=-1))
-        return torch.cat((diagonal, factor[..., rows, columns]), dim=-1)
+        scale = factor.diagonal(dim1=-2, dim2=-1)
+        below = (factor / scale.unsqueeze(-1))[..., rows, columns]
+        return torch.cat((positive_inverse(scale), self.dim**0.5 * below), dim=-1)

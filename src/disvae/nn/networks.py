@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from disvae.nn.checks import as_shape, check_widths, make_module
+from disvae.nn.calls import make_module
+from disvae.nn.checks import as_shape, check_widths
 
 Activation = Callable[[], nn.Module]
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from disvae.nn.checks import check_int, check_widths, make_module
+from disvae.nn.calls import make_module
+from disvae.nn.checks import check_int, check_widths
 from disvae.nn.networks import Activation, halvings
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from disvae.distributions import is_factorised, kl, log_ratio, marginals
+from disvae.distributions import is_factorised, kl, marginals
 from disvae.nn import check_int
 from disvae.objectives.aggregate import aggregate_log_density
 from disvae.output import VAEOutput
@@ -60,9 +60,7 @@ class KL(nn.Module):
 
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of each sample."""
-        if self.analytic:
-            return kl(out.posterior, out.prior, out.z)
-        return log_ratio(out.posterior, out.prior, out.z)
+        return kl(out.posterior, out.prior, out.z, analytic=self.analytic)
 
 
 class _AggregateTerm(nn.Module):

@@ -1,15 +1,17 @@
 """Posteriors on curved or cornered sets: the sphere, and the simplex of relaxed categories."""
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disvae import distributions
-from disvae.nn import AffineHead, ScaleParameter, check_int, positive
+from disvae.nn import AffineHead, ScaleParameter, check_int, mismatch, positive
 
-Schedule = Callable[[Tensor], Tensor | float]
+Schedule = Callable[[Tensor | None], Tensor | float]
 
 
 class PowerSpherical(nn.Module):
@@ -63,19 +65,25 @@ class RelaxedCategorical(nn.Module):
 
     It goes with ``priors.Categorical``. The point estimate is the likeliest category, one-hot.
 
+    With a schedule the step is the number of passes in training mode that the head has made, which
+    it keeps in its state; evaluation does not count. Every pass counts: also those of a
+    ``priors.Vamp`` around the same encoder, of samples drawn in training mode, and the second one
+    of activation checkpointing, which would see another temperature. Leave the head out of a
+    checkpointed part.
+
     Args:
         features: The number of features that the backbone gives.
         latent_dim: The number K of categories, at least 2.
         temperature: The temperature :math:`\lambda`: a positive number, or a schedule, any function
-            of the step that returns one, such as ``schedules.Linear(2.0, 0.5, steps=10_000)``. The
-            step is the number of passes in training mode that the head has made, which it keeps in
-            its state; evaluation does not count.
+            of the step that returns one, such as ``schedules.Linear(2.0, 0.5, steps=10_000)``. It
+            is called once here, at step 0, and for its final value at None if it takes that.
 
     Shape:
         Features ``(B, features)`` to a distribution of batch shape ``(B,)``, event shape ``(K,)``.
 
     Raises:
-        ValueError: If a size is too small, or the temperature is not positive.
+        TypeError: If the temperature is a class, or a schedule does not return a number.
+        ValueError: If a size is too small, or the temperature is not positive and finite.
 
     Example:
         >>> import torch
@@ -99,6 +107,7 @@ class RelaxedCategorical(nn.Module):
         self.affine = AffineHead(check_int(features, "features"), self.latent_dim)
         self.schedule: Schedule | None = None
         if callable(temperature):
+            _check_schedule(temperature)
             self.schedule = temperature
             self.register_buffer("passes", torch.zeros((), dtype=torch.long))
         else:
@@ -113,3 +122,27 @@ class RelaxedCategorical(nn.Module):
         if self.training:
             self.passes.add_(1)
         return distributions.RelaxedCategorical(logits, temperature)
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    """Refuse a schedule whose first or final value is no temperature."""
+    first = torch.zeros((), dtype=torch.long)
+    if isinstance(schedule, type) or mismatch(schedule, (first,)) is not None:
+        raise TypeError(
+            f"Expected temperature to be a number or a function of the step, but got "
+            f"{schedule!r:.60}; pass e.g. schedules.Linear(2.0, 0.5, steps=10_000)."
+        )
+    values = [schedule(first)]
+    with suppress(TypeError, AttributeError):  # one's own need not know the final step
+        values.append(schedule(None))
+    for value in values:
+        if not isinstance(value, Tensor | int | float) or torch.as_tensor(value).numel() != 1:
+            raise TypeError(
+                f"Expected the temperature's schedule to return a number, but got "
+                f"{type(value).__name__}; return a float, or a tensor of one value."
+            )
+        if not 0 < float(value) < math.inf:
+            raise ValueError(
+                f"Expected the temperature's schedule to return positive and finite values, but "
+                f"got {float(value):g}; end it at e.g. 0.5."
+            )

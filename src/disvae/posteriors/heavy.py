@@ -1,10 +1,13 @@
 """Factorised posteriors with heavier tails than the normal."""
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
 from disvae import distributions
-from disvae.nn import AffineHead, check_int, positive
+from disvae.nn import AffineHead, check_int, full_precision, positive
 
 
 class Laplace(nn.Module):
@@ -59,13 +62,13 @@ class StudentT(nn.Module):
     Args:
         features: The number of features that the backbone gives.
         latent_dim: The number D of latent dimensions.
-        df: Fixed degrees of freedom above 2, in place of predicted ones.
+        df: Fixed degrees of freedom above 2, in place of predicted ones; a buffer.
 
     Shape:
         Features ``(B, features)`` to a distribution of batch shape ``(B,)``, event shape ``(D,)``.
 
     Raises:
-        ValueError: If a size is below 1, or ``df`` is not above 2.
+        ValueError: If a size is below 1, or ``df`` is not finite and above 2.
 
     Example:
         >>> import torch
@@ -77,21 +80,23 @@ class StudentT(nn.Module):
         https://arxiv.org/abs/1805.08498.
     """
 
+    df: Tensor | None
+
     def __init__(self, features: int, latent_dim: int, df: float | None = None) -> None:
         super().__init__()
         self.latent_dim = check_int(latent_dim, "latent_dim")
-        if df is not None and not (isinstance(df, int | float) and df > 2):
+        if df is not None and not (isinstance(df, int | float) and 2 < df < math.inf):
             raise ValueError(
-                f"Expected df to be a number above 2, but got {df!r:.60}; with fewer degrees of "
-                f"freedom the posterior has no variance, and its KL to a normal prior is infinite."
+                f"Expected df to be a finite number above 2, but got {df!r:.60}; at 2 and below "
+                f"the KL to a normal prior is infinite, and for infinity there is DiagonalNormal."
             )
-        self.df = None if df is None else float(df)
+        self.register_buffer("df", None if df is None else torch.tensor(float(df)))
         outputs = self.latent_dim * (3 if df is None else 2)
         self.affine = AffineHead(check_int(features, "features"), outputs)
 
     def forward(self, h: Tensor) -> Independent:
         """The posterior for features ``h`` of shape ``(B, features)``."""
         loc, raw, *rest = self.affine(h).split(self.latent_dim, dim=-1)
-        df = 2 + positive(rest[0]) if self.df is None else self.df
+        df = 2 + positive(rest[0]) if self.df is None else full_precision(self.df)
         base = distributions.StudentT(df, loc, positive(raw), validate_args=False)
         return Independent(base, 1, validate_args=False)

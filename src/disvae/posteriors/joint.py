@@ -1,11 +1,11 @@
 """Several posterior heads side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
 from disvae import distributions
-from disvae.nn import check_int, make_module
+from disvae.nn import call_part, check_int, check_vector, make_module
 
 Head = Callable[[int, int], nn.Module]
 
@@ -31,7 +31,9 @@ class Joint(nn.Module):
         Features ``(B, features)`` to a distribution of batch shape ``(B,)``, event shape ``(D,)``.
 
     Raises:
-        ValueError: If the blocks' dimensions do not add up to ``latent_dim``.
+        TypeError: If a head cannot be made of two integers, or returns no distribution.
+        ValueError: If the blocks' dimensions do not add up to ``latent_dim``, or a head gives
+            another number of them.
 
     Example:
         >>> import functools, torch
@@ -48,10 +50,10 @@ class Joint(nn.Module):
         https://arxiv.org/abs/1804.00104.
     """
 
-    def __init__(self, features: int, latent_dim: int, heads: Sequence[tuple[int, Head]]) -> None:
+    def __init__(self, features: int, latent_dim: int, heads: Iterable[tuple[int, Head]]) -> None:
         super().__init__()
         self.latent_dim = check_int(latent_dim, "latent_dim")
-        pairs = list(heads)
+        pairs = list(heads) if isinstance(heads, Iterable) else []
         if not pairs or not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):
             raise TypeError(
                 "Expected heads to be a list of pairs (dims, head), but got something else; write "
@@ -63,6 +65,7 @@ class Joint(nn.Module):
                 f"Expected heads whose dimensions add up to latent_dim = {self.latent_dim}, but "
                 f"got {sizes}; change one of the two."
             )
+        self.sizes = tuple(sizes)
         self.heads = nn.ModuleList(
             make_module(head, "each of heads", features, size)
             for size, (_, head) in zip(sizes, pairs, strict=True)
@@ -70,4 +73,10 @@ class Joint(nn.Module):
 
     def forward(self, h: Tensor) -> distributions.Joint:
         """The posterior for features ``h`` of shape ``(B, features)``."""
-        return distributions.Joint([head(h) for head in self.heads])
+        found = []
+        for number, (head, size) in enumerate(zip(self.heads, self.sizes, strict=True)):
+            name = f"head of block {number}"
+            d = call_part(head, name, h)
+            check_vector(d, name, size)
+            found.append(d)
+        return distributions.Joint(found)

@@ -98,7 +98,7 @@ class Quantized(nn.Module):
                 f"got {len(counts)}; pass one integer for all of them."
             )
         self.affine = AffineHead(check_int(features, "features"), self.latent_dim)
-        self.register_buffer("levels", torch.tensor(counts), persistent=False)
+        self.register_buffer("levels", torch.tensor(counts))
 
     def forward(self, h: Tensor) -> Delta:
         """The posterior for features ``h`` of shape ``(B, features)``."""

@@ -7,15 +7,11 @@ any ``nn.Module`` that does the same; flows of zuko do so unmodified.
 from disvae.priors.categorical import Categorical
 from disvae.priors.gaussian import FullNormal, GaussianGraph
 from disvae.priors.joint import Joint, Subspaces
-from disvae.priors.location_scale import (
-    ClassConditional,
-    GeneralizedNormal,
-    Laplace,
-    Normal,
-    StudentT,
-)
-from disvae.priors.mixtures import Mixture, Sparse, TreeMixture
+from disvae.priors.location_scale import GeneralizedNormal, Laplace, StudentT
+from disvae.priors.mixtures import Mixture, Sparse
+from disvae.priors.normal import ClassConditional, Normal
 from disvae.priors.spherical import HypersphericalUniform, LpSpherical
+from disvae.priors.tree import TreeMixture
 from disvae.priors.vamp import Vamp
 
 __all__ = [

@@ -53,7 +53,7 @@ class Categorical(nn.Module):
         self.latent_dim = check_int(latent_dim, "latent_dim", minimum=2)
         probs = torch.ones(self.latent_dim) if probs is None else probs
         probs = ScaleParameter(probs, (self.latent_dim,), name="probs")()
-        logits = (probs / probs.sum()).log()
+        logits = probs.log().log_softmax(-1)  # the sum of the probabilities can overflow
         if learn:
             self.logits = nn.Parameter(logits)
         else:

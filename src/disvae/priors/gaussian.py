@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from disvae.distributions import MultivariateNormal
-from disvae.nn import CholeskyFactor, ScaleParameter, check_int, full_precision
+from disvae.nn import CholeskyFactor, ScaleParameter, as_constant, check_int, full_precision
+from disvae.nn.layers import SCALE_FLOOR
 
 
 class FullNormal(nn.Module):
@@ -16,11 +17,12 @@ class FullNormal(nn.Module):
 
         p(z) = N(z; 0, L L^T)
 
-    The Cholesky factor L starts at the identity, and its diagonal stays above 1e-4.
+    A learnt Cholesky factor L starts at the identity, or at that of the given covariance; its
+    diagonal stays above 1e-4. A factor that is not learnt is kept as it is.
 
     Args:
         latent_dim: The number D of latent dimensions.
-        covariance: The covariance, ``(D, D)``; the identity by default.
+        covariance: The covariance, ``(D, D)``, in float32 or float64; the identity by default.
         learn: Whether the covariance is learnt, starting from there. By default it is, unless one
             is given.
 
@@ -28,7 +30,9 @@ class FullNormal(nn.Module):
         Batch shape ``()``, event shape ``(D,)``. A context is accepted and ignored.
 
     Raises:
-        ValueError: If the covariance is not symmetric and positive definite, or of another shape.
+        TypeError: If the covariance is no tensor of float32 or float64.
+        ValueError: If it is not symmetric and positive definite, or of another shape, or learnt
+            and its factor's diagonal not above 1e-4.
 
     Example:
         >>> import torch
@@ -38,27 +42,35 @@ class FullNormal(nn.Module):
     """
 
     context_dim = 0
-    entries: Tensor
+    entries: nn.Parameter | None
+    fixed: Tensor
     loc: Tensor
 
     def __init__(
         self, latent_dim: int, covariance: Tensor | None = None, *, learn: bool | None = None
     ) -> None:
         super().__init__()
-        self.latent_dim = check_int(latent_dim, "latent_dim")
-        self.factor = CholeskyFactor(self.latent_dim)
-        entries = torch.zeros(self.factor.size)
-        if covariance is not None:
-            entries = self.factor.inverse(_cholesky(covariance, self.latent_dim))
+        self.latent_dim = dim = check_int(latent_dim, "latent_dim")
+        self.factor = CholeskyFactor(dim)
+        tril = torch.eye(dim) if covariance is None else _cholesky(covariance, dim)
         if covariance is None if learn is None else learn:
-            self.entries = nn.Parameter(entries)
+            least = tril.diagonal().amin().item()
+            if least <= SCALE_FLOOR:
+                raise ValueError(
+                    f"Expected a learnt covariance whose Cholesky factor has a diagonal above "
+                    f"{SCALE_FLOOR:g}, but got {least:g}; pass a larger one, or learn=False."
+                )
+            self.entries = nn.Parameter(self.factor.inverse(tril))
+            self.register_buffer("fixed", None)
         else:
-            self.register_buffer("entries", entries)
-        self.register_buffer("loc", torch.zeros_like(entries[: self.latent_dim]))
+            self.register_parameter("entries", None)
+            self.register_buffer("fixed", tril)
+        self.register_buffer("loc", torch.zeros(dim))
 
     def forward(self, context: Tensor | None = None) -> MultivariateNormal:
         """The prior, of batch shape ``()``."""
-        loc, tril = full_precision(self.loc), self.factor(self.entries)
+        tril = self.fixed if self.entries is None else self.factor(self.entries)
+        loc, tril = full_precision(self.loc), full_precision(tril)
         return MultivariateNormal(loc, scale_tril=tril, validate_args=False)
 
 
@@ -119,15 +131,15 @@ class GaussianGraph(nn.Module):
         self.latent_dim = dim = len(parents)
         self.scale = ScaleParameter(scale, (dim,), learn=learn_scale)
         edges = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-        self.register_buffer("edges", edges, persistent=False)
-        values = torch.zeros(len(pairs), dtype=self.scale().dtype)
+        self.register_buffer("edges", edges)
+        values = torch.zeros(len(pairs))
         if weights is not None:
-            values = _edge_weights(weights, edges, dim).to(values)
+            values = _edge_weights(weights, edges, dim)
         if weights is None if learn is None else learn:
             self.edge_weights = nn.Parameter(values)
         else:
             self.register_buffer("edge_weights", values)
-        self.register_buffer("loc", torch.zeros(dim, dtype=self.scale().dtype))
+        self.register_buffer("loc", torch.zeros(dim))
 
     def weights(self) -> Tensor:
         """The weights, ``(D, D)``: row d holds those of the parents of d."""
@@ -150,13 +162,25 @@ class GaussianGraph(nn.Module):
 
 def _cholesky(covariance: Tensor, dim: int) -> Tensor:
     if not isinstance(covariance, Tensor) or covariance.shape != (dim, dim):
-        given = tuple(covariance.shape) if isinstance(covariance, Tensor) else covariance
+        named = isinstance(covariance, Tensor)
+        given = tuple(covariance.shape) if named else type(covariance).__name__
         raise ValueError(
-            f"Expected covariance to be a tensor of shape ({dim}, {dim}), but got {given!s:.60}; "
+            f"Expected covariance to be a tensor of shape ({dim}, {dim}), but got {given}; "
             f"pass one row for each latent dimension."
         )
+    if covariance.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"Expected covariance in float32 or float64, but got {covariance.dtype}; convert it "
+            f"with covariance.double(), and best compute it in that precision."
+        )
+    covariance = covariance.detach()
     factor, info = torch.linalg.cholesky_ex(covariance)
-    if info or not torch.allclose(covariance, covariance.mT):
+    # a difference counts beside the standard deviations of its row and column
+    deviations = covariance.diagonal().sqrt()
+    difference = (covariance - covariance.mT).abs()
+    symmetric = (difference <= 1e-5 * deviations.outer(deviations)).all()
+    factor = as_constant(factor)
+    if info or not symmetric or not (torch.isfinite(factor).all() and factor.diagonal().all()):
         raise ValueError(
             "Expected covariance to be symmetric and positive definite, but got one that is not; "
             "add a small multiple of the identity."
@@ -174,6 +198,11 @@ def _edges(parents: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
     dim = len(parents)
     edges = []
     for child, given in enumerate(parents):
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise TypeError(
+                f"Expected each entry of parents to be a sequence of dimensions, but got "
+                f"{given!r:.60} for dimension {child}; write () for none and e.g. (0,) for one."
+            )
         for value in given:
             parent = check_int(value, "each of parents", minimum=0)
             if parent >= dim:
@@ -205,10 +234,11 @@ def _edge_weights(weights: Tensor, edges: Tensor, dim: int) -> Tensor:
             f"Expected weights to be a tensor of shape ({dim}, {dim}), but got {given}; "
             f"pass one row for each dimension, with the weights of its parents."
         )
-    values = weights[edges[0], edges[1]]
-    if not torch.isfinite(values).all() or weights.count_nonzero() != values.count_nonzero():
+    table = as_constant(weights)
+    values = table[edges[0], edges[1]]
+    if not torch.isfinite(values).all() or table.count_nonzero() != values.count_nonzero():
         raise ValueError(
             "Expected weights to be finite, and 0 where there is no edge, but got others; "
             "name the parent in parents, or set its weight to 0."
         )
-    return values.detach().clone()
+    return values

@@ -1,13 +1,13 @@
 """Priors of independent blocks of dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from disvae import distributions
-from disvae.nn import check_int
+from disvae.nn import call_part, check_int, check_vector, check_widths
 from disvae.priors.spherical import LpSpherical
 
 
@@ -21,13 +21,18 @@ class Joint(nn.Module):
     Args:
         priors: One prior for each block of dimensions, in their order: shipped ones or others, such
             as flows. Each is called by the rule for parts, with a context where there is one.
+        dims: For each block the dimensions that it takes, or how many of those that come next; by
+            default one block after another. They are part of the state dict, and loading one takes
+            over its dimensions.
 
     Shape:
         The blocks' common batch shape, ``()`` or ``(B,)``; event shape ``(D,)``, with D the sum of
         the blocks' sizes.
 
     Raises:
-        TypeError: If an entry is no module.
+        TypeError: If an entry is no module, or returns no distribution.
+        ValueError: If the dims do not name each dimension exactly once, or a block is not over
+            vectors of its size.
 
     Example:
         >>> from disvae import priors
@@ -40,26 +45,60 @@ class Joint(nn.Module):
         https://arxiv.org/abs/1804.00104.
     """
 
-    def __init__(self, priors: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        priors: Iterable[nn.Module],
+        dims: Sequence[int | Sequence[int]] | None = None,
+    ) -> None:
         super().__init__()
-        if not priors or not all(isinstance(prior, nn.Module) for prior in priors):
+        blocks = list(priors) if isinstance(priors, Iterable) else []
+        if not blocks or not all(isinstance(prior, nn.Module) for prior in blocks):
             raise TypeError(
                 "Expected priors to be a sequence of modules, one for each block of dimensions, "
                 "but got something else; write e.g. Joint([priors.Normal(6), priors.Laplace(4)])."
             )
-        self.blocks = nn.ModuleList(priors)
-        self.dims: list[list[int]] | None = None
+        self.blocks = nn.ModuleList(blocks)
+        self.dims = None if dims is None else _dims(dims, len(blocks))
 
     @property
     def context_dim(self) -> int:
         """0 where no block uses a context."""
         return max(getattr(block, "context_dim", 1) for block in self.blocks)
 
+    @property
+    def latent_dim(self) -> int | None:
+        """The number D of latent dimensions; None where only the blocks' distributions tell it."""
+        return None if self.dims is None else sum(map(len, self.dims))
+
+    def get_extra_state(self) -> Tensor:
+        """Pairs (block, dimension), which go with the state dict: they are part of the density."""
+        pairs = [(b, d) for b, dims in enumerate(self.dims or ()) for d in dims]
+        return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the dimensions of a state dict.
+
+        Raises:
+            ValueError: If its blocks have other sizes.
+        """
+        pairs = state.tolist()
+        given = [[d for b, d in pairs if b == block] for block in range(len(self.blocks))]
+        sizes, own = [len(dims) for dims in given], [len(dims) for dims in self.dims or ()]
+        if pairs and own and sizes != own:
+            raise ValueError(
+                f"Expected the state of blocks of sizes {own!s:.120}, but got sizes "
+                f"{sizes!s:.120}; build the prior with the blocks that were saved."
+            )
+        self.dims = given if pairs else None
+
     def forward(self, context: Tensor | None = None) -> distributions.Joint:
         """The prior, of batch shape ``()``, or ``(B,)`` where a block depends on the context."""
-        found = [block() if context is None else block(context) for block in self.blocks]
-        if self.dims is not None:
-            _check_sizes([d.event_shape for d in found], self.dims)
+        found = []
+        for number, block in enumerate(self.blocks):
+            name = f"prior of block {number}"
+            d = call_part(block, name, context=context)
+            check_vector(d, name, None if self.dims is None else len(self.dims[number]))
+            found.append(d)
         return distributions.Joint(found, self.dims)
 
 
@@ -93,16 +132,14 @@ class Subspaces(Joint):
         https://arxiv.org/abs/1812.02833, section 3.
     """
 
-    def __init__(self, subspaces: Sequence[tuple[int | Sequence[int], nn.Module]]) -> None:
-        pairs = list(subspaces)
+    def __init__(self, subspaces: Iterable[tuple[int | Sequence[int], nn.Module]]) -> None:
+        pairs = list(subspaces) if isinstance(subspaces, Iterable) else []
         if not pairs or not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):
             raise TypeError(
                 "Expected subspaces to be a list of pairs (dims, prior), but got something else; "
                 "write e.g. Subspaces([([0, 1], priors.FullNormal(2)), ([2], priors.Laplace(1))])."
             )
-        super().__init__([prior for _, prior in pairs])
-        self.dims = _dims([dims for dims, _ in pairs])
-        self.latent_dim = sum(map(len, self.dims))
+        super().__init__([prior for _, prior in pairs], [dims for dims, _ in pairs])
 
     @classmethod
     def lp_nested(
@@ -138,13 +175,18 @@ class Subspaces(Joint):
         """
         blocks = [
             (n, LpSpherical(n, power, outer_power, scale=scale, learn_scale=learn_scale))
-            for n in sizes
+            for n in check_widths(sizes, "sizes")
         ]
         return cls(blocks)
 
 
-def _dims(given: Sequence[int | Sequence[int]]) -> list[list[int]]:
+def _dims(given: Sequence[int | Sequence[int]], blocks: int) -> list[list[int]]:
     """The dimensions of each block, if each dimension is in exactly one."""
+    if not isinstance(given, Sequence) or len(given) != blocks:
+        raise ValueError(
+            f"Expected dims to be a sequence with one entry for each of the {blocks} blocks, but "
+            f"got {given!r:.60}; write e.g. dims=[[0, 2], [1]]."
+        )
     found: list[list[int]] = []
     for entry in given:
         if isinstance(entry, Sequence):
@@ -155,16 +197,7 @@ def _dims(given: Sequence[int | Sequence[int]]) -> list[list[int]]:
     named = sorted(d for dims in found for d in dims)
     if not all(found) or named != list(range(len(named))):
         raise ValueError(
-            f"Expected the subspaces to name each dimension from 0 on exactly once, but got "
+            f"Expected the blocks to name each dimension from 0 on exactly once, but got "
             f"{found!s:.120}; give every dimension to one prior."
         )
     return found
-
-
-def _check_sizes(shapes: Sequence[torch.Size], dims: Sequence[Sequence[int]]) -> None:
-    for shape, block in zip(shapes, dims, strict=True):
-        if shape != (len(block),):
-            raise ValueError(
-                f"Expected a prior over the {len(block)} dimensions {list(block)!s:.60}, but got "
-                f"one of event shape {tuple(shape)}; build it with latent_dim={len(block)}."
-            )

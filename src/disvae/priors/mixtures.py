@@ -1,16 +1,12 @@
-"""Priors of several components: spike and slab, clusters, clusters of clusters."""
-
-import math
-from collections.abc import Sequence
+"""Priors of several components: spike and slab, and clusters."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent
 
 from disvae import distributions
 from disvae.distributions import GaussianMixture
-from disvae.nn import ScaleParameter, check_int, full_precision
+from disvae.nn import ScaleParameter, as_constant, check_finite, check_int, full_precision
 
 
 class Sparse(nn.Module):
@@ -144,7 +140,7 @@ class Mixture(nn.Module):
         if isinstance(scales, Tensor) and scales.ndim:
             scales = _broadcast(scales, shape)
         self.scales = ScaleParameter(scales, shape, learn=learn, name="scales")
-        logits = _log_weights(weights, len(means)).to(means)
+        logits = _log_weights(weights, len(means))
         for name, value in (("means", means), ("logits", logits)):
             if learn:
                 self.register_parameter(name, nn.Parameter(value))
@@ -157,98 +153,6 @@ class Mixture(nn.Module):
         return GaussianMixture(logits, means, self.scales())
 
 
-class TreeMixture(nn.Module):
-    r"""Clusters of clusters: a mixture whose means are the leaves of a tree.
-
-    .. math::
-
-        p(z) = \sum_{k_1, \dots, k_L} w_{k_1} w_{k_2|k_1} \cdots\,
-        N\big(z;\ o_{k_1} + o_{k_1 k_2} + \dots,\ \sigma^2 I\big)
-
-    Every node has an offset from its parent and a weight among its siblings; the offsets start at
-    well-separated directions, shorter by ``ratio`` on every level.
-
-    Args:
-        latent_dim: The number D of latent dimensions.
-        branching: The number of children of each node, level by level: (3, 4) makes three clusters
-            of four clusters each.
-        spread: The length of the offsets of the first level at the start.
-        ratio: By what each level's offsets are shorter than those before, between 0 and 1.
-        scale: The standard deviation of the leaves; by default a quarter of the last level's
-            offsets.
-        learn: Whether offsets, weights and scale are learnt, starting from there.
-
-    Shape:
-        Batch shape ``()``, event shape ``(D,)``. A context is accepted and ignored.
-
-    Raises:
-        ValueError: If a level has no children, or ``spread`` or ``ratio`` is not positive.
-
-    Example:
-        >>> prior = TreeMixture(2, branching=(3, 4))
-        >>> prior.means().shape
-        torch.Size([12, 2])
-
-    References:
-        Vikram, Hoffman and Johnson, The LORACs prior for VAEs: Letting the Trees Speak for the
-        Data, 2019, https://arxiv.org/abs/1810.06891, for trees as priors.
-    """
-
-    context_dim = 0
-
-    def __init__(
-        self,
-        latent_dim: int,
-        branching: Sequence[int] = (3, 4),
-        *,
-        spread: float = 1.0,
-        ratio: float = 0.4,
-        scale: float | None = None,
-        learn: bool = True,
-    ) -> None:
-        super().__init__()
-        self.latent_dim = check_int(latent_dim, "latent_dim")
-        if not isinstance(branching, Sequence) or not branching:
-            raise ValueError(
-                f"Expected branching to be a sequence with the number of children on each level, "
-                f"but got {branching!r:.60}; write e.g. branching=(3, 4)."
-            )
-        self.branching = tuple(check_int(n, "each of branching") for n in branching)
-        if not (0 < spread < math.inf and 0 < ratio <= 1):
-            raise ValueError(
-                f"Expected a positive spread and a ratio between 0 and 1, but got {spread} and "
-                f"{ratio}; children lie closer together than their parents."
-            )
-        self.offsets, self.logits = nn.ParameterList(), nn.ParameterList()
-        for level in range(len(self.branching)):
-            nodes = self.branching[: level + 1]
-            offsets = spread * ratio**level * _directions(nodes, self.latent_dim)
-            self.offsets.append(nn.Parameter(offsets, requires_grad=learn))
-            self.logits.append(nn.Parameter(torch.zeros(nodes), requires_grad=learn))
-        if scale is None:
-            scale = 0.25 * spread * ratio ** (len(self.branching) - 1)
-        leaves = math.prod(self.branching)
-        self.scale = ScaleParameter(scale, (leaves, self.latent_dim), learn=learn)
-
-    def means(self) -> Tensor:
-        """The means of the leaves, ``(K, D)``, siblings side by side."""
-        total = full_precision(self.offsets[0])
-        for offsets in self.offsets[1:]:
-            total = total.unsqueeze(-2) + full_precision(offsets)
-        return total.flatten(0, -2)
-
-    def log_weights(self) -> Tensor:
-        """The log weights of the leaves, ``(K,)``."""
-        total = full_precision(self.logits[0]).log_softmax(-1)
-        for logits in self.logits[1:]:
-            total = total.unsqueeze(-1) + full_precision(logits).log_softmax(-1)
-        return total.flatten()
-
-    def forward(self, context: Tensor | None = None) -> GaussianMixture:
-        """The prior, of batch shape ``()``."""
-        return GaussianMixture(self.log_weights(), self.means(), self.scale())
-
-
 def _means(latent_dim: int, components: int | None, means: Tensor | None) -> Tensor:
     if means is None:
         if components is None:
@@ -258,15 +162,17 @@ def _means(latent_dim: int, components: int | None, means: Tensor | None) -> Ten
             )
         # a variance of 0.75, and of 0.25 around each mean
         return 0.75**0.5 * torch.randn(check_int(components, "components"), latent_dim)
-    wrong = not isinstance(means, Tensor) or means.ndim != 2 or means.shape[1] != latent_dim
-    if wrong or components not in (None, len(means)) or not means.is_floating_point():
-        given = tuple(means.shape) if isinstance(means, Tensor) else type(means).__name__
+    shape = means.shape if isinstance(means, Tensor) else ()
+    if len(shape) != 2 or shape[1] != latent_dim or components not in (None, *shape[:1]):
+        given = tuple(shape) if isinstance(means, Tensor) else type(means).__name__
         rows = "K" if components is None else components
         raise ValueError(
-            f"Expected means to be a float tensor of shape ({rows}, {latent_dim}), but got "
-            f"{given}; pass one row for each component."
+            f"Expected means to be a tensor of shape ({rows}, {latent_dim}), but got {given}; "
+            f"pass one row for each component."
         )
-    return means.detach().clone()
+    check_int(len(means), "the number of means")
+    check_finite(means, "means")
+    return as_constant(means)
 
 
 def _broadcast(scales: Tensor, shape: torch.Size) -> Tensor:
@@ -282,25 +188,16 @@ def _broadcast(scales: Tensor, shape: torch.Size) -> Tensor:
 def _log_weights(weights: Tensor | None, components: int) -> Tensor:
     if weights is None:
         return torch.zeros(components)
-    value = torch.as_tensor(weights).detach()
-    if value.shape != (components,) or not (value > 0).all() or not torch.isfinite(value).all():
+    if not isinstance(weights, Tensor):
+        raise TypeError(
+            f"Expected weights to be a tensor of {components} positive numbers, but got "
+            f"{type(weights).__name__}; convert them with torch.as_tensor(weights)."
+        )
+    value = full_precision(weights.detach())
+    if value.shape != (components,) or not (torch.isfinite(value) & (value > 0)).all():
         raise ValueError(
             f"Expected weights to be {components} positive numbers, but got shape "
             f"{tuple(value.shape)} with {value.flatten()[:4].tolist()}; leave out components "
             f"without weight."
         )
-    return (value / value.sum()).log()
-
-
-def _directions(nodes: Sequence[int], dim: int) -> Tensor:
-    """For every parent unit vectors to its children, chosen to lie far apart."""
-    *parents, children = nodes
-    rows = []
-    for _ in range(math.prod(parents)):
-        candidates = F.normalize(torch.randn(64 * children, dim), dim=-1)
-        chosen = candidates[:1]
-        for _ in range(children - 1):
-            distance = torch.cdist(candidates, chosen).amin(1)
-            chosen = torch.cat((chosen, candidates[distance.argmax()][None]))
-        rows.append(chosen)
-    return torch.stack(rows).reshape(*nodes, dim)
+    return as_constant(value.log().log_softmax(-1))  # their sum can overflow

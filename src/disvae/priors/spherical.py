@@ -100,6 +100,14 @@ class LpSpherical(nn.Module):
         self.outer_power = ScaleParameter(outer_power, (), name="outer_power")().item()
         self.scale = ScaleParameter(scale, (), learn=learn_scale)
 
+    def get_extra_state(self) -> Tensor:
+        """The two powers, which go with the state dict: they are part of the density."""
+        return torch.tensor([self.power, self.outer_power], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the powers of a state dict."""
+        self.power, self.outer_power = state.tolist()
+
     def forward(self, context: Tensor | None = None) -> distributions.LpSpherical:
         """The prior, of batch shape ``()``."""
         return distributions.LpSpherical(

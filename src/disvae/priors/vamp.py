@@ -6,7 +6,7 @@ from torch.distributions import Categorical, Distribution, Independent
 
 from disvae import distributions
 from disvae.distributions import GaussianMixture, noise
-from disvae.nn import ScaleParameter, check_float, check_int
+from disvae.nn import ScaleParameter, call_part, check_finite, check_int, check_vector
 
 
 class Vamp(nn.Module):
@@ -29,7 +29,7 @@ class Vamp(nn.Module):
         encoder: The encoder instance of the model; it takes no context. The prior holds it, so its
             parameters are shared.
         pseudo_inputs: Where the posteriors are taken, ``(K, *event)``: ``torch.rand`` of that
-            shape, or some data.
+            shape, or some data, in the dtype of the encoder's weights.
         learn: Whether the pseudo-inputs are learnt, starting from there.
         exemplars: How many of them are drawn, without repetition, at each call; all by default.
         scale: If given, one learnt standard deviation for all components and dimensions, in place
@@ -39,7 +39,9 @@ class Vamp(nn.Module):
         Batch shape ``()``, event shape ``(D,)``. A context is accepted and ignored.
 
     Raises:
-        ValueError: If the encoder needs a context, or ``exemplars`` exceeds K.
+        TypeError: If the encoder returns no distribution.
+        ValueError: If the encoder needs a context, a pseudo-input is not finite, or ``exemplars``
+            exceeds K.
 
     Example:
         >>> import torch, disvae
@@ -71,7 +73,7 @@ class Vamp(nn.Module):
                 "Expected encoder to be a module that takes no context, but got another; pass the "
                 "model's encoder instance, built with context_dim=0."
             )
-        check_float(pseudo_inputs, "pseudo_inputs")
+        check_finite(pseudo_inputs, "pseudo_inputs")
         if pseudo_inputs.ndim < 2 or not len(pseudo_inputs):
             raise ValueError(
                 f"Expected pseudo_inputs of shape (K, *event), but got "
@@ -97,7 +99,8 @@ class Vamp(nn.Module):
         if self.exemplars is not None:
             order = noise(torch.rand, (len(inputs),), dtype=torch.float32, device=inputs.device)
             inputs = inputs[order.topk(self.exemplars).indices]
-        posteriors = self.encoder(inputs)
+        posteriors = call_part(self.encoder, "encoder of Vamp", inputs)
+        check_vector(posteriors, "encoder of Vamp")
         if isinstance(posteriors, Independent) and isinstance(
             posteriors.base_dist, torch.distributions.Normal
         ):
@@ -111,7 +114,7 @@ class Vamp(nn.Module):
                 f"scale, but got {type(posteriors).__name__}; leave scale out, or use "
                 f"posteriors.DiagonalNormal."
             )
-        like = posteriors.sample()
-        logits = torch.zeros(len(inputs), dtype=like.dtype, device=like.device)
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
+        logits = torch.zeros(len(inputs), dtype=dtype, device=inputs.device)
         weights = Categorical(logits=logits, validate_args=False)
         return distributions.Mixture(weights, posteriors, validate_args=False)

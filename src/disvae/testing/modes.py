@@ -80,6 +80,13 @@ def _snapshot(module: nn.Module) -> dict[str, Any]:
 
 
 def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    if a.keys() != b.keys():
+    return a.keys() == b.keys() and all(_same_entry(a[k], b[k]) for k in a)
+
+
+def _same_entry(a: Any, b: Any) -> bool:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return bool(a == b)
+    if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return all(torch.equal(a[k], b[k]) if isinstance(a[k], Tensor) else a[k] == b[k] for k in a)
+    # NaN is equal to itself here: a buffer that holds it from the start has not changed
+    return bool(((a == b) | ((a != a) & (b != b))).all())

@@ -1,17 +1,15 @@
 """The variational autoencoder: an encoder, a decoder and a prior, composed and checked."""
 
-import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from disvae.distributions import point
-from disvae.nn import Unconditional, check_context_type, check_float, check_int
+from disvae.nn import Unconditional, call_part, check_context_type, check_float, check_int
 from disvae.output import VAEOutput
 
 
@@ -145,8 +143,7 @@ class VAE(nn.Module):
         return point(likelihood)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
-        posterior = _call(self.encoder, "encoder", x, context=context)
-        posterior = _distribution(posterior, "encoder")
+        posterior = call_part(self.encoder, "encoder", x, context=context)
         if posterior.batch_shape != x.shape[:1] or len(posterior.event_shape) != 1:
             raise ValueError(
                 f"Expected the encoder to return a distribution of batch shape ({len(x)},) and "
@@ -156,7 +153,7 @@ class VAE(nn.Module):
         return posterior
 
     def _prior(self, context: Tensor | None) -> Distribution:
-        prior = _distribution(_call(self.prior, "prior", context=context), "prior")
+        prior = call_part(self.prior, "prior", context=context)
         batch = () if context is None else (len(context),)
         if prior.batch_shape not in ((), batch) or len(prior.event_shape) != 1:
             raise ValueError(
@@ -167,7 +164,7 @@ class VAE(nn.Module):
         return prior
 
     def _likelihood(self, z: Tensor, context: Tensor | None) -> Distribution:
-        return _distribution(_call(self.decoder, "decoder", z, context=context), "decoder")
+        return call_part(self.decoder, "decoder", z, context=context)
 
     def _check_context(self, context: Tensor | None, rows: int | None) -> None:
         if context is None:
@@ -235,36 +232,6 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
             submodule.training = mode
 
 
-def _call(part: nn.Module, name: str, *arguments: Tensor, context: Tensor | None) -> Any:
-    """Call a part by the context rule: with the context where there is one, else without."""
-    if isinstance(part, Unconditional):
-        part, context = part.part, None
-    given = arguments if context is None else (*arguments, context)
-    if torch.compiler.is_compiling():
-        return part(*given)
-    try:
-        return part(*given)
-    except TypeError:
-        _check_signature(part, name, given, context)
-        raise
-
-
-def _check_signature(
-    part: nn.Module, name: str, given: tuple[Tensor, ...], context: Tensor | None
-) -> None:
-    try:
-        inspect.signature(part.forward).bind(*given)
-    except TypeError:
-        kind = f"{type(part).__name__}.forward"
-        raise TypeError(
-            f"Expected the {name} to take a context, but {kind} accepts none; "
-            f"wrap it in disvae.nn.Unconditional."
-            if context is not None
-            else f"Expected the {name} to need no context, but {kind} cannot be called without "
-            f"one; pass context=."
-        ) from None
-
-
 def _sizes(sample_shape: Size | tuple[int, ...]) -> Size:
     if not isinstance(sample_shape, tuple | list) or any(
         not isinstance(n, int) or n < 1 for n in sample_shape
@@ -274,16 +241,6 @@ def _sizes(sample_shape: Size | tuple[int, ...]) -> Size:
             f"write e.g. (16,) for 16 samples of each datum."
         )
     return Size(sample_shape)
-
-
-def _distribution(value: Any, name: str) -> Distribution:
-    if not isinstance(value, Distribution):
-        raise TypeError(
-            f"Expected the {name} to return a torch.distributions.Distribution, but got "
-            f"{type(value).__name__}; end it with a head of disvae.posteriors or "
-            f"disvae.likelihoods."
-        )
-    return value
 
 
 def _sample(posterior: Distribution, sample_shape: Size) -> Tensor:

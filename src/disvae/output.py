@@ -1,11 +1,13 @@
 """One forward pass of a model: what the terms of an objective read."""
 
 import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.distributions import Distribution
 
-from disvae.distributions import is_factorised, marginals
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,6 +21,7 @@ class VAEOutput:
         prior: :math:`p(z)`, batch shape ``()`` or ``(B,)``, event shape ``(D,)``.
         likelihood: :math:`p(x|z)`, batch shape ``sample_shape + (B,)``, event that of ``x``.
         context: What the parts were conditioned on, ``(B, C)``, or None.
+        labels: What a supervised term compares with, ``(B, ...)``, or None.
     """
 
     x: Tensor
@@ -27,46 +30,18 @@ class VAEOutput:
     prior: Distribution
     likelihood: Distribution
     context: Tensor | None = None
+    labels: Tensor | None = None
 
     # functools.cached_property takes a lock, which torch.compile cannot trace
-    _cache: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(
-        default_factory=dict, init=False, repr=False
-    )
+    _cache: dict[Hashable, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
-    @property
-    def pairwise_log_densities(self) -> tuple[Tensor, Tensor]:
-        r"""Log densities of every sample under every posterior of the batch.
+    def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What several terms need of one pass, computed by the first of them that asks.
 
-        Computed once for each pass, for all the terms that need the aggregate posterior.
-
-        Shape:
-            :math:`\log q(z_i|x_j)` as ``sample_shape + (B, B)`` and :math:`\log q(z_{i,d}|x_j)` as
-            ``sample_shape + (B, B, D)``, indexed i, j, d.
-
-        Raises:
-            ValueError: If the posterior has no marginals in closed form.
+        Args:
+            key: What is computed, with all that it depends on beside this pass.
+            compute: Computes it.
         """
-        if "pairwise" not in self._cache:
-            z = self.z.unsqueeze(-2)
-            each = marginals(self.posterior).log_prob(z)
-            joint = each.sum(-1) if is_factorised(self.posterior) else self.posterior.log_prob(z)
-            self._cache["pairwise"] = joint, each
-        return self._cache["pairwise"]
-
-    @property
-    def aggregate_log_sums(self) -> tuple[Tensor, Tensor]:
-        r"""Log sums of the posteriors of the batch at every sample.
-
-        Computed once for each pass, as the pairwise log densities are.
-
-        Shape:
-            :math:`\log \sum_j q(z_i|x_j)` as ``sample_shape + (B,)`` and
-            :math:`\log \sum_j q(z_{i,d}|x_j)` as ``sample_shape + (B, D)``.
-
-        Raises:
-            ValueError: If the posterior has no marginals in closed form.
-        """
-        if "aggregate" not in self._cache:
-            joint, each = self.pairwise_log_densities
-            self._cache["aggregate"] = joint.logsumexp(-1), each.logsumexp(-2)
-        return self._cache["aggregate"]
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]

@@ -47,7 +47,11 @@ class TrainStep(nn.Module):
         self.objective = objective
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, step: Tensor | int | None = None
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        step: Tensor | int | None = None,
+        **keywords: Any,
     ) -> Losses:
         """The losses of one batch.
 
@@ -56,8 +60,9 @@ class TrainStep(nn.Module):
             context: What the model is conditioned on, ``(B, C)``.
             step: The number of the step, for weights that follow a schedule; None means their final
                 values. Under ``torch.compile`` pass a tensor: an int compiles anew at every step.
+            **keywords: What the objective takes beside these, such as ``labels``.
         """
-        return self.objective(self.model, x, context=context, step=step)
+        return self.objective(self.model, x, context=context, step=step, **keywords)
 
 
 def param_groups(

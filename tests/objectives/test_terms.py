@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal
 
-import disvae.output
 from disvae import VAE, VAEOutput, decoders, encoders, objectives, priors
 from disvae import distributions as dist
-from disvae.objectives import WeightedSum, schedules, terms
+from disvae.objectives import WeightedSum, aggregate, schedules, terms
 
 N, D = 12, 3
 
@@ -87,18 +86,17 @@ def test_extreme_posteriors_stay_finite_with_their_gradients(scale, batch):
         assert torch.isfinite(torch.autograd.grad(value, loc, retain_graph=True)[0]).all()
 
 
-def test_densities_and_their_sums_are_computed_once_for_all_terms(monkeypatch):
-    posterior = diagonal()
+@pytest.mark.parametrize("make", [diagonal, full])
+def test_log_sums_are_computed_once_for_all_terms_of_one_estimator(make, monkeypatch):
+    posterior = make()
     out = pass_of(posterior, posterior.rsample())
     calls = []
-    for owner, name in ((disvae.output, "marginals"), (torch.Tensor, "logsumexp")):
-        original = getattr(owner, name)
-        monkeypatch.setattr(
-            owner, name, lambda *a, _f=original, _n=name: calls.append(_n) or _f(*a)
-        )
+    original = aggregate._log_sums
+    monkeypatch.setattr(aggregate, "_log_sums", lambda *a: calls.append(a) or original(*a))
     for term in (terms.MutualInformation, terms.TotalCorrelation, terms.DimensionwiseKL):
         term(1000)(out)
-    assert sorted(calls) == ["logsumexp", "logsumexp", "marginals"]
+        term(1000, estimator="stratified")(out)
+    assert len(calls) == 2
 
 
 def small_model():

@@ -17,7 +17,7 @@ from disvae.nn.checks import (
 from disvae.nn.layers import AffineHead, CholeskyFactor, ScaleParameter, full_precision, positive
 from disvae.nn.networks import conv_down, conv_up, halvings, mlp
 from disvae.nn.residual import ResidualBlock, residual_down, residual_up
-from disvae.nn.wrappers import Unconditional
+from disvae.nn.wrappers import Unconditional, frozen
 
 __all__ = [
     "AffineHead",
@@ -39,6 +39,7 @@ __all__ = [
     "check_widths",
     "conv_down",
     "conv_up",
+    "frozen",
     "full_precision",
     "halvings",
     "make_module",

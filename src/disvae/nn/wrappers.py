@@ -1,9 +1,35 @@
 """Adapters for modules that were not written for disvae."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.func import functional_call
+
+
+def frozen(module: nn.Module) -> Callable[..., Any]:
+    r"""The module with detached parameters: gradients pass through to its inputs only.
+
+    It is how a model is trained against an adversary in one backward pass:
+    ``frozen(discriminator)(z)`` moves the model, ``discriminator(z.detach())`` the discriminator.
+
+    Args:
+        module: The module; it is not changed.
+
+    Example:
+        >>> import torch
+        >>> layer, x = nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
+        >>> frozen(layer)(x).sum().backward()
+        >>> x.grad is None, layer.weight.grad is None
+        (False, True)
+    """
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+
+    def call(*arguments: Any) -> Any:
+        return functional_call(module, parameters, arguments)
+
+    return call
 
 
 class Unconditional(nn.Module):

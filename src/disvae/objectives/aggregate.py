@@ -1,50 +1,226 @@
-r"""The aggregate posterior :math:`q(z) = \frac1N \sum_n q(z|x_n)`, estimated from one batch."""
+r"""The aggregate posterior :math:`q(z) = \frac1N \sum_n q(z|x_n)`, estimated from one batch.
+
+All estimators weigh the posteriors of the batch, and share one computation:
+
+.. math::
+
+    \log q(z_i) \approx \log \sum_{j=1}^B W_{ij}\, q(z_i|x_j), \qquad
+    \log q(z_{i,d}) \approx \log \sum_{j=1}^B W_{ij}\, q(z_{i,d}|x_j)
+
+=================  =========================  =======================  ===========================
+estimator          :math:`W_{ii}`             :math:`W_{ij}`           published as
+=================  =========================  =======================  ===========================
+``weighted``       :math:`1/(NB)`             :math:`1/(NB)`           minibatch-weighted sampling
+``stratified``     :math:`1/N`                :math:`(N-1)/(N(B-1))`   minibatch-stratified
+``batch``          :math:`1/B`                :math:`1/B`              the batch as the data set
+``leave-one-out``  0                          :math:`1/(B-1)`          without one's own posterior
+=================  =========================  =======================  ===========================
+
+**Bias** of the log densities, for a batch of B out of N data:
+
+* weighted: too low by :math:`\log B` where posteriors do not overlap, by :math:`\log N` where they
+  coincide. The total correlation, with one joint density and D marginals, is therefore too high by
+  :math:`(D - 1)\log B` to :math:`D\log N - \log B`, about :math:`(D - 1)\log N` in practice.
+* stratified: the density itself is unbiased, for rows sum to 1 in expectation over batches; its
+  logarithm is low where few posteriors overlap, and exact when the batch is the data set. (The
+  published form gives one of the others, chosen at random, another weight; this is its mean over
+  that choice, which has the same expectation and a lower variance.)
+* batch: too high, by up to :math:`\log(N/B)` where posteriors do not overlap.
+* leave-one-out: too low without bound where posteriors do not overlap; :math:`I_q(x; z)` is an
+  upper bound, where "batch" gives a lower one.
+
+In the sum of mutual information, total correlation and dimension-wise KL the estimates cancel.
+
+References:
+    Chen et al., Isolating Sources of Disentanglement in Variational Autoencoders, 2018,
+    https://arxiv.org/abs/1802.04942, section 4.1 and appendix C. Poole et al., On Variational
+    Bounds of Mutual Information, 2019, https://arxiv.org/abs/1905.06922, for leave-one-out.
+"""
 
 import math
+from collections.abc import Iterator
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
+from disvae.distributions import is_factorised, marginals
 from disvae.output import VAEOutput
 
+Estimator = Literal["weighted", "stratified", "batch", "leave-one-out"]
+_ESTIMATORS = ("weighted", "stratified", "batch", "leave-one-out")
 
-def aggregate_log_density(out: VAEOutput, dataset_size: int) -> tuple[Tensor, Tensor]:
+
+def check_estimator(estimator: Estimator) -> Estimator:
+    """The name of an estimator, if there is one of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if estimator not in _ESTIMATORS:
+        raise ValueError(
+            f"Expected estimator to be one of {', '.join(map(repr, _ESTIMATORS))}, but got "
+            f"{estimator!r:.60}; the first is the choice of the β-TCVAE paper."
+        )
+    return estimator
+
+
+def aggregate_log_density(
+    out: VAEOutput, dataset_size: int, estimator: Estimator = "weighted"
+) -> tuple[Tensor, Tensor]:
     r"""Log densities of the aggregate posterior at the samples, joint and for each dimension.
-
-    Minibatch-weighted sampling:
-
-    .. math::
-
-        \log q(z_i) \approx \log \frac{1}{BN} \sum_{j=1}^{B} q(z_i | x_j), \qquad
-        \log q(z_{i,d}) \approx \log \frac{1}{BN} \sum_{j=1}^{B} q(z_{i,d} | x_j)
-
-    **Bias.** Both log densities come out too low: by log B where posteriors do not overlap (the
-    only summand that counts, :math:`q(z_i|x_i)`, is divided by BN for N), and by log N where they
-    all coincide. The total correlation, with one joint density and D marginals, is therefore too
-    high by (D - 1) log B to D log N - log B, about (D - 1) log N in practice. In the sum of
-    mutual information, total correlation and dimension-wise KL the estimates cancel.
 
     What several terms need is computed once for each pass.
 
     Args:
         out: One forward pass. The posterior must have marginals in closed form.
         dataset_size: The number N of data points in the whole data set.
-
-    Raises:
-        ValueError: If the batch is larger than the data set, or the posterior has no marginals.
+        estimator: How the posteriors of the batch are weighed, see the table of this module.
 
     Shape:
         ``sample_shape + (B,)`` and ``sample_shape + (B, D)``, in nats.
 
-    References:
-        Chen et al., Isolating Sources of Disentanglement in Variational Autoencoders, 2018,
-        https://arxiv.org/abs/1802.04942, section 4.1 and appendix C.1.
+    Raises:
+        ValueError: If the batch is larger than the data set, the posterior has no marginals, or
+            the estimator needs two data and the batch has one.
     """
-    batch = len(out.x)
+    batch = out.z.shape[-2]
     if batch > dataset_size:
         raise ValueError(
             f"Expected dataset_size to be the size of the whole training set, but got "
             f"{dataset_size} for a batch of {batch}; pass e.g. dataset_size=len(dataset)."
         )
-    joint, each = out.aggregate_log_sums
-    normaliser = math.log(batch * dataset_size)
-    return joint - normaliser, each - normaliser
+    own, other = _log_weights(estimator, batch, dataset_size)
+    joint, each = out.shared(("log sums", own - other), lambda: _log_sums(out, own - other))
+    return joint + other, each + other
+
+
+def _log_weights(estimator: Estimator, batch: int, dataset_size: int) -> tuple[float, float]:
+    """The logarithms of the weights of a sample's own posterior, and of each other one."""
+    if estimator == "weighted":
+        return -math.log(batch * dataset_size), -math.log(batch * dataset_size)
+    if estimator == "batch":
+        return -math.log(batch), -math.log(batch)
+    if batch < 2:
+        raise ValueError(
+            f"Expected a batch of at least two data for the {estimator} estimator, but got one; "
+            f"drop the last batch, or take estimator='weighted'."
+        )
+    if estimator == "leave-one-out":
+        return -math.inf, -math.log(batch - 1)
+    other = math.log((dataset_size - 1) / dataset_size / (batch - 1))
+    return -math.log(dataset_size), other
+
+
+def _log_sums(out: VAEOutput, extra: float) -> tuple[Tensor, Tensor]:
+    """Log sums of the posteriors at every sample, its own with an extra log weight."""
+    q, z = out.posterior, out.z
+    base = q.base_dist if isinstance(q, Independent) else q
+    if isinstance(base, Normal) and not _transformed():
+        loc, scale = base.loc, base.scale
+        joint, each = NormalLogSums.apply(z.reshape(-1, z.shape[-1]), loc, scale, extra)
+        return joint.reshape(z.shape[:-1]), each.reshape(z.shape)
+    z = z.unsqueeze(-2)
+    each = marginals(q).log_prob(z)
+    joint = each.sum(-1) if is_factorised(q) else q.log_prob(z)
+    if extra:
+        diagonal = torch.eye(z.shape[-3], dtype=torch.bool, device=z.device)
+        weight = torch.zeros_like(joint[..., :, :]).masked_fill(diagonal, extra)
+        joint, each = joint + weight, each + weight.unsqueeze(-1)
+    return joint.logsumexp(-1), each.logsumexp(-2)
+
+
+def _transformed() -> bool:
+    """Whether a compiler, which fuses the plain form by itself, or ``torch.func`` is at work."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+class NormalLogSums(torch.autograd.Function):
+    r""":math:`\log\sum_j w_{ij} \prod_d N(z_{id}; \mu_{jd}, \sigma_{jd})`, and of each dimension.
+
+    The plain form makes many tensors of N·B·D numbers and keeps them for the backward pass. Here a
+    few rows are worked on at a time, in two buffers that stay in the cache, and the backward pass
+    computes them anew. The densities are taken as squares of :math:`(z - \mu)/\sigma`, so nothing
+    cancels for sharp posteriors.
+    """
+
+    @staticmethod
+    def forward(z: Tensor, loc: Tensor, scale: Tensor, extra: float) -> tuple[Tensor, Tensor]:
+        """The log sums of samples ``(N, D)`` under posteriors ``(B, D)``: ``(N,)``, ``(N, D)``."""
+        joints, eaches = [], []
+        for _, _, joint, each in _chunks(z, loc, scale, extra):
+            joints.append(joint.logsumexp(-1))
+            eaches.append(_log_sum_exp_(each).T)
+        return torch.cat(joints), torch.cat(eaches)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the inputs and the sums."""
+        z, loc, scale, extra = inputs
+        ctx.save_for_backward(z, loc, scale, *output)
+        ctx.extra = extra
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """The gradients by samples, means and scales."""
+        z, loc, scale, log_joint, log_each = ctx.saved_tensors
+        of_joint, of_each = (g.contiguous() for g in gradients)
+        inverse = scale.T.reciprocal().unsqueeze(1)  # (D, 1, B)
+        to_z = []
+        to_loc, to_scale = torch.zeros_like(loc.T), torch.zeros_like(loc.T)
+        for part, t, joint, each in _chunks(z, loc, scale, ctx.extra):
+            # the weight of each posterior in each sum, times the sum's gradient
+            weight = _exp_(each.sub_(log_each[part].T.unsqueeze(-1)))
+            weight.mul_(of_each[part].T.unsqueeze(-1))
+            joint = _exp_(joint.sub_(log_joint[part, None]))
+            weight.add_(joint.mul_(of_joint[part, None]))
+            to_scale.sub_(weight.sum(1))
+            weight.mul_(t)
+            to_z.append((weight @ inverse.mT).squeeze(-1).T.neg())
+            to_loc.add_(weight.sum(1))
+            to_scale.add_(t.mul_(weight).sum(1))
+        inverse = inverse.squeeze(1)
+        return torch.cat(to_z), (to_loc * inverse).T, (to_scale * inverse).T, None
+
+
+# how many numbers are worked on at once
+_CHUNK = 2**17
+
+
+def _chunks(
+    z: Tensor, loc: Tensor, scale: Tensor, extra: float
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """For some rows at a time standardised differences, and log densities, joint and each.
+
+    They are ``(D, n, B)``, ``(n, B)`` and ``(D, n, B)``; the next step overwrites the buffers.
+    """
+    batch, dim = loc.shape
+    rows = min(len(z), max(1, _CHUNK // loc.numel()))
+    buffers = z.new_empty(2, dim, rows, batch)
+    columns, means = z.T.unsqueeze(-1), loc.T.unsqueeze(1)
+    inverse = scale.T.reciprocal().unsqueeze(1)
+    constant = (inverse.log() - 0.5 * math.log(2 * math.pi)).contiguous()
+    for start in range(0, len(z), rows):
+        part = slice(start, min(start + rows, len(z)))
+        t, each = buffers[:, :, : part.stop - start]
+        torch.sub(columns[:, part], means, out=t).mul_(inverse)
+        torch.addcmul(constant, t, t, value=-0.5, out=each)
+        joint = each.sum(0)
+        if extra:
+            number = torch.arange(start, part.stop, device=z.device)
+            row, own = number - start, number % batch
+            joint[row, own] += extra
+            each[:, row, own] += extra
+        yield part, t, joint, each
+
+
+def _log_sum_exp_(x: Tensor) -> Tensor:
+    """The log of the sum of exponentials over the last axis, overwriting its argument."""
+    largest = x.amax(-1, keepdim=True)
+    return _exp_(x.sub_(largest)).sum(-1).log_() + largest.squeeze(-1)
+
+
+def _exp_(x: Tensor) -> Tensor:
+    # exponentials that underflow take ten times as long, and count for nothing beside the largest
+    return x.clamp_(min=-80.0).exp_()

@@ -1,6 +1,8 @@
 """What every objective is: a module that turns a model and a batch into losses."""
 
+import dataclasses
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Container
 from typing import NamedTuple
@@ -33,6 +35,7 @@ class Objective(nn.Module):
 
     Attributes:
         sample_shape: The shape of the posterior samples drawn for each datum.
+        paper: Where the objective was published: title, year and URL.
 
     Example:
         >>> import torch, disvae
@@ -47,6 +50,7 @@ class Objective(nn.Module):
     """
 
     sample_shape: Size = Size()
+    paper: str | None = None
 
     def forward(
         self, model: VAE, x: Tensor, *, context: Tensor | None = None, step: Step = None
@@ -73,6 +77,8 @@ class WeightedSum(Objective):
     ``(value, auxiliary)``: the auxiliary :math:`A_k`, such as an adversary's own loss, is added as
     it is, never multiplied by the weight, and logged as ``<name>_auxiliary``. A term whose weight
     is the number 0 is logged and left out of the sum.
+
+    A term is called as ``term(out)``, or ``term(out, step)`` if its ``forward`` takes a ``step``.
 
     Args:
         **terms: For each name a pair of a weight, which is a number or a schedule, and a term,
@@ -102,6 +108,7 @@ class WeightedSum(Objective):
             )
         self.weights: dict[str, Weight] = {}
         self.terms = nn.ModuleDict()
+        self._scheduled: set[str] = set()
         for name, entry in terms.items():
             _check_name(name, terms)
             if not (isinstance(entry, tuple) and len(entry) == 2):
@@ -117,6 +124,31 @@ class WeightedSum(Objective):
                 )
             self.weights[name] = _checked_weight(weight, name)
             self.terms[name] = term
+            if "step" in inspect.signature(term.forward).parameters:
+                self._scheduled.add(name)
+
+    def forward(
+        self,
+        model: VAE,
+        x: Tensor,
+        *,
+        context: Tensor | None = None,
+        step: Step = None,
+        labels: Tensor | None = None,
+    ) -> Losses:
+        """The losses of one batch.
+
+        Args:
+            model: The model.
+            x: The data, ``(B, *event)``.
+            context: What the model is conditioned on, ``(B, C)``.
+            step: The number of the step; None means the final value of every schedule.
+            labels: What supervised terms compare with, ``(B, ...)``.
+        """
+        out = model(x, context, self.sample_shape)
+        if labels is not None:
+            out = dataclasses.replace(out, labels=labels)
+        return self.loss(out, step)
 
     def loss(self, out: VAEOutput, step: Step = None) -> Losses:
         """The weighted sum of all terms of one pass."""
@@ -128,7 +160,7 @@ class WeightedSum(Objective):
         summands: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for name, term in self.terms.items():
-            result = term(out)
+            result = term(out, step) if name in self._scheduled else term(out)
             value, auxiliary = result if isinstance(result, tuple) else (result, None)
             _check_value(value, out, name)
             value = value.mean()

@@ -28,7 +28,7 @@ ALLOWED = {
     "training": BASE | {"model", "objectives"},
     "evaluation": BASE | {"model", "output", "objectives", "metrics", "data"},
     "traversals": BASE | {"model", "objectives"},
-    "testing": BASE,
+    "testing": BASE | {"model", "output", "objectives"},
     "metrics": set(),
     "data": {"_extras"},
     "plotting": BASE | {"model", "evaluation", "traversals", "metrics", "data"},

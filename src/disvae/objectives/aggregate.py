@@ -43,12 +43,19 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
 
 from disvae.distributions import is_factorised, marginals
 from disvae.output import VAEOutput
 
 Estimator = Literal["weighted", "stratified", "batch", "leave-one-out"]
+Groups = tuple[tuple[int, ...], ...]
 _ESTIMATORS = ("weighted", "stratified", "batch", "leave-one-out")
 
 
@@ -85,15 +92,49 @@ def aggregate_log_density(
         ValueError: If the batch is larger than the data set, the posterior has no marginals, or
             the estimator needs two data and the batch has one.
     """
+    own, other = _checked_weights(out, dataset_size, estimator)
+    key = ("log sums", own - other)
+    joint, each, _ = out.shared(key, lambda: _log_sums(out, own - other, ()))
+    return joint + other, each + other
+
+
+def grouped_log_density(
+    out: VAEOutput,
+    groups: Groups,
+    dataset_size: int,
+    estimator: Estimator = "weighted",
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""As :func:`aggregate_log_density`, and those of groups of dimensions, in one computation.
+
+    Args:
+        out: One forward pass. The posterior must factorise, or be normal.
+        groups: The dimensions of each of G groups; each dimension is in one of them.
+        dataset_size: The number N of data points in the whole data set.
+        estimator: How the posteriors of the batch are weighed, see the table of this module.
+
+    Shape:
+        ``sample_shape + (B,)``, ``sample_shape + (B, D)`` and ``sample_shape + (B, G)``, in nats.
+
+    Raises:
+        ValueError: If the batch is larger than the data set, the posterior has no marginals of
+            groups, or the estimator needs two data and the batch has one.
+    """
+    own, other = _checked_weights(out, dataset_size, estimator)
+    key = ("log sums", own - other, groups)
+    joint, each, of_groups = out.shared(key, lambda: _log_sums(out, own - other, groups))
+    return joint + other, each + other, of_groups + other
+
+
+def _checked_weights(
+    out: VAEOutput, dataset_size: int, estimator: Estimator
+) -> tuple[float, float]:
     batch = out.z.shape[-2]
     if batch > dataset_size:
         raise ValueError(
             f"Expected dataset_size to be the size of the whole training set, but got "
             f"{dataset_size} for a batch of {batch}; pass e.g. dataset_size=len(dataset)."
         )
-    own, other = _log_weights(estimator, batch, dataset_size)
-    joint, each = out.shared(("log sums", own - other), lambda: _log_sums(out, own - other))
-    return joint + other, each + other
+    return _log_weights(estimator, batch, dataset_size)
 
 
 def _log_weights(estimator: Estimator, batch: int, dataset_size: int) -> tuple[float, float]:
@@ -113,22 +154,59 @@ def _log_weights(estimator: Estimator, batch: int, dataset_size: int) -> tuple[f
     return -math.log(dataset_size), other
 
 
-def _log_sums(out: VAEOutput, extra: float) -> tuple[Tensor, Tensor]:
+def _log_sums(out: VAEOutput, extra: float, groups: Groups) -> tuple[Tensor, Tensor, Tensor]:
     """Log sums of the posteriors at every sample, its own with an extra log weight."""
     q, z = out.posterior, out.z
     base = q.base_dist if isinstance(q, Independent) else q
     if isinstance(base, Normal) and not _transformed():
-        loc, scale = base.loc, base.scale
-        joint, each = NormalLogSums.apply(z.reshape(-1, z.shape[-1]), loc, scale, extra)
-        return joint.reshape(z.shape[:-1]), each.reshape(z.shape)
+        return _normal_log_sums(z, base, extra, groups)
     z = z.unsqueeze(-2)
     each = marginals(q).log_prob(z)
     joint = each.sum(-1) if is_factorised(q) else q.log_prob(z)
+    of_groups = _of_groups(q, z, each, groups)
     if extra:
         diagonal = torch.eye(z.shape[-3], dtype=torch.bool, device=z.device)
         weight = torch.zeros_like(joint[..., :, :]).masked_fill(diagonal, extra)
-        joint, each = joint + weight, each + weight.unsqueeze(-1)
-    return joint.logsumexp(-1), each.logsumexp(-2)
+        joint, weight = joint + weight, weight.unsqueeze(-1)
+        each, of_groups = each + weight, of_groups + weight
+    return joint.logsumexp(-1), each.logsumexp(-2), of_groups.logsumexp(-2)
+
+
+def _normal_log_sums(
+    z: Tensor, base: Normal, extra: float, groups: Groups
+) -> tuple[Tensor, Tensor, Tensor]:
+    flat, loc, scale = z.reshape(-1, z.shape[-1]), base.loc, base.scale
+    order = [d for group in groups for d in group]
+    moved = order != sorted(order)
+    if moved:  # so that the dimensions of a group are neighbours
+        index = torch.tensor(order, device=z.device)
+        flat, loc, scale = (v.index_select(1, index) for v in (flat, loc, scale))
+    sizes = tuple(len(group) for group in groups)
+    joint, each, of_groups = NormalLogSums.apply(flat, loc, scale, extra, sizes)
+    if moved:
+        each = each.index_select(1, index.argsort())
+    lead = z.shape[:-1]
+    return joint.reshape(lead), each.reshape(z.shape), of_groups.reshape(*lead, len(groups))
+
+
+def _of_groups(q: Distribution, z: Tensor, each: Tensor, groups: Groups) -> Tensor:
+    """Log densities of groups of dimensions under every posterior, ``(..., B, B, G)``."""
+    if not groups:
+        return each[..., :0]
+    if is_factorised(q):
+        return torch.stack([each[..., list(group)].sum(-1) for group in groups], -1)
+    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal):
+        found = [_normal_of(q, list(group)).log_prob(z[..., list(group)]) for group in groups]
+        return torch.stack(found, -1)
+    raise ValueError(
+        f"Expected a posterior whose groups of dimensions have a density, but "
+        f"{type(q).__name__} has none in closed form; use a factorised or a normal one."
+    )
+
+
+def _normal_of(q: MultivariateNormal | LowRankMultivariateNormal, dims: list[int]) -> Distribution:
+    covariance = q.covariance_matrix[..., dims, :][..., dims]
+    return MultivariateNormal(q.loc[..., dims], covariance, validate_args=False)
 
 
 def _transformed() -> bool:
@@ -139,6 +217,8 @@ def _transformed() -> bool:
 class NormalLogSums(torch.autograd.Function):
     r""":math:`\log\sum_j w_{ij} \prod_d N(z_{id}; \mu_{jd}, \sigma_{jd})`, and of each dimension.
 
+    The product is over all dimensions, over one, or over those of a group of neighbours.
+
     The plain form makes many tensors of N·B·D numbers and keeps them for the backward pass. Here a
     few rows are worked on at a time, in two buffers that stay in the cache, and the backward pass
     computes them anew. The densities are taken as squares of :math:`(z - \mu)/\sigma`, so nothing
@@ -146,42 +226,59 @@ class NormalLogSums(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(z: Tensor, loc: Tensor, scale: Tensor, extra: float) -> tuple[Tensor, Tensor]:
-        """The log sums of samples ``(N, D)`` under posteriors ``(B, D)``: ``(N,)``, ``(N, D)``."""
-        joints, eaches = [], []
-        for _, _, joint, each in _chunks(z, loc, scale, extra):
+    def forward(
+        z: Tensor, loc: Tensor, scale: Tensor, extra: float, sizes: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The log sums of samples ``(N, D)`` under posteriors ``(B, D)``.
+
+        They are ``(N,)``, ``(N, D)``, and ``(N, G)`` for G groups of some sizes, which may be none.
+        """
+        joints, eaches, groups = [], [], []
+        for _, _, joint, each, of_groups in _chunks(z, loc, scale, extra, sizes):
             joints.append(joint.logsumexp(-1))
             eaches.append(_log_sum_exp_(each).T)
-        return torch.cat(joints), torch.cat(eaches)
+            if of_groups is not None:
+                groups.append(_log_sum_exp_(of_groups).T)
+        return (
+            torch.cat(joints),
+            torch.cat(eaches),
+            torch.cat(groups) if sizes else z.new_empty(len(z), 0),
+        )
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
         """Keep the inputs and the sums."""
-        z, loc, scale, extra = inputs
+        z, loc, scale, ctx.extra, ctx.sizes = inputs
         ctx.save_for_backward(z, loc, scale, *output)
-        ctx.extra = extra
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients by samples, means and scales."""
-        z, loc, scale, log_joint, log_each = ctx.saved_tensors
-        of_joint, of_each = (g.contiguous() for g in gradients)
+        z, loc, scale, log_joint, log_each, log_groups = ctx.saved_tensors
+        of_joint, of_each, of_groups = (g.contiguous() for g in gradients)
         inverse = scale.T.reciprocal().unsqueeze(1)  # (D, 1, B)
         to_z = []
         to_loc, to_scale = torch.zeros_like(loc.T), torch.zeros_like(loc.T)
-        for part, t, joint, each in _chunks(z, loc, scale, ctx.extra):
+        for part, t, joint, each, groups in _chunks(z, loc, scale, ctx.extra, ctx.sizes):
             # the weight of each posterior in each sum, times the sum's gradient
             weight = _exp_(each.sub_(log_each[part].T.unsqueeze(-1)))
             weight.mul_(of_each[part].T.unsqueeze(-1))
             joint = _exp_(joint.sub_(log_joint[part, None]))
             weight.add_(joint.mul_(of_joint[part, None]))
+            if groups is not None:
+                groups = _exp_(groups.sub_(log_groups[part].T.unsqueeze(-1)))
+                groups.mul_(of_groups[part].T.unsqueeze(-1))
+                for of_dims, of_group in zip(weight.split(ctx.sizes), groups, strict=True):
+                    of_dims.add_(of_group)
             to_scale.sub_(weight.sum(1))
             weight.mul_(t)
             to_z.append((weight @ inverse.mT).squeeze(-1).T.neg())
             to_loc.add_(weight.sum(1))
             to_scale.add_(t.mul_(weight).sum(1))
         inverse = inverse.squeeze(1)
-        return torch.cat(to_z), (to_loc * inverse).T, (to_scale * inverse).T, None
+        return torch.cat(to_z), (to_loc * inverse).T, (to_scale * inverse).T, None, None
 
 
 # how many numbers are worked on at once
@@ -189,11 +286,12 @@ _CHUNK = 2**17
 
 
 def _chunks(
-    z: Tensor, loc: Tensor, scale: Tensor, extra: float
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """For some rows at a time standardised differences, and log densities, joint and each.
+    z: Tensor, loc: Tensor, scale: Tensor, extra: float, sizes: tuple[int, ...]
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor | None]]:
+    """For some rows at a time standardised differences, and log densities, joint, each, groups.
 
-    They are ``(D, n, B)``, ``(n, B)`` and ``(D, n, B)``; the next step overwrites the buffers.
+    They are ``(D, n, B)``, ``(n, B)``, ``(D, n, B)`` and ``(G, n, B)`` or None; the next step
+    overwrites the buffers.
     """
     batch, dim = loc.shape
     rows = min(len(z), max(1, _CHUNK // loc.numel()))
@@ -206,13 +304,15 @@ def _chunks(
         t, each = buffers[:, :, : part.stop - start]
         torch.sub(columns[:, part], means, out=t).mul_(inverse)
         torch.addcmul(constant, t, t, value=-0.5, out=each)
-        joint = each.sum(0)
+        groups = torch.stack([g.sum(0) for g in each.split(sizes)]) if sizes else None
+        joint = each.sum(0) if groups is None else groups.sum(0)
         if extra:
             number = torch.arange(start, part.stop, device=z.device)
             row, own = number - start, number % batch
             joint[row, own] += extra
-            each[:, row, own] += extra
-        yield part, t, joint, each
+            for several in (each,) if groups is None else (each, groups):
+                several[:, row, own] += extra
+        yield part, t, joint, each, groups
 
 
 def _log_sum_exp_(x: Tensor) -> Tensor:

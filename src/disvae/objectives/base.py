@@ -10,10 +10,11 @@ from typing import NamedTuple
 from torch import Size, Tensor, nn
 
 from disvae.model import VAE
-from disvae.objectives.schedules import Step, check_weight
+from disvae.objectives.batches import process_count
+from disvae.objectives.schedules import StepNumber, check_weight
 from disvae.output import VAEOutput
 
-Schedule = Callable[[Step], Tensor | float]
+Schedule = Callable[[StepNumber], Tensor | float]
 Weight = float | Schedule
 
 
@@ -53,12 +54,12 @@ class Objective(nn.Module):
     paper: str | None = None
 
     def forward(
-        self, model: VAE, x: Tensor, *, context: Tensor | None = None, step: Step = None
+        self, model: VAE, x: Tensor, *, context: Tensor | None = None, step: StepNumber = None
     ) -> Losses:
         """The losses of one batch: one pass of the model, then :meth:`loss`."""
         return self.loss(model(x, context, self.sample_shape), step)
 
-    def loss(self, out: VAEOutput, step: Step = None) -> Losses:
+    def loss(self, out: VAEOutput, step: StepNumber = None) -> Losses:
         """The losses of one pass."""
         raise TypeError(
             f"Expected {type(self).__name__} to define loss(out, step) or forward(model, x), but "
@@ -133,7 +134,7 @@ class WeightedSum(Objective):
         x: Tensor,
         *,
         context: Tensor | None = None,
-        step: Step = None,
+        step: StepNumber = None,
         labels: Tensor | None = None,
     ) -> Losses:
         """The losses of one batch.
@@ -150,7 +151,7 @@ class WeightedSum(Objective):
             out = dataclasses.replace(out, labels=labels)
         return self.loss(out, step)
 
-    def loss(self, out: VAEOutput, step: Step = None) -> Losses:
+    def loss(self, out: VAEOutput, step: StepNumber = None) -> Losses:
         """The weighted sum of all terms of one pass."""
         if isinstance(step, Tensor) and step.ndim:
             raise ValueError(
@@ -178,7 +179,7 @@ class WeightedSum(Objective):
             return Losses(out.z.new_zeros(()), values)
         return Losses(functools.reduce(operator.add, summands), values)
 
-    def _weight(self, name: str, step: Step) -> Tensor | float:
+    def _weight(self, name: str, step: StepNumber) -> Tensor | float:
         """The weight at a step; a number was checked when it was given."""
         given = self.weights[name]
         if not callable(given):
@@ -224,7 +225,8 @@ def _check_value(value: Tensor, out: VAEOutput, name: str) -> None:
             f"Expected the term {name} to return a tensor, but got {type(value).__name__}; "
             f"return a value for each datum, or a pair of it and an auxiliary loss."
         )
-    if value.shape != lead[len(lead) - value.ndim :]:
+    whole = (*lead[:-1], lead[-1] * process_count())  # as batch statistics over processes have
+    if value.shape not in (lead[len(lead) - value.ndim :], whole[len(lead) - value.ndim :]):
         raise ValueError(
             f"Expected the term {name} to return shape {tuple(lead)}, its last axes, or (), but "
             f"got {tuple(value.shape)}; sum over latent dimensions in the term."

@@ -20,6 +20,8 @@ extremes        extreme inputs and far points stay finite in float32 and bfloat1
 compile         ``torch.compile`` traces the part as one graph from a cold start
 ==============  ====================================================================================
 
+``check_objective`` does the same for one's own objectives, with clauses of its own.
+
 A head of posteriors is an encoder of features: ``check_encoder(Head(16, 2), torch.randn(4, 16))``.
 A head of likelihoods is a decoder of parameters, put behind a linear layer.
 
@@ -29,7 +31,8 @@ generators stay as they were, and a part gets the same verdict at every call. Wh
 A part that will never run in bfloat16 is checked with ``bfloat16=False``.
 """
 
+from disvae.testing.objective import check_objective
 from disvae.testing.part import ContractError
 from disvae.testing.roles import check_decoder, check_encoder, check_prior
 
-__all__ = ["ContractError", "check_decoder", "check_encoder", "check_prior"]
+__all__ = ["ContractError", "check_decoder", "check_encoder", "check_objective", "check_prior"]

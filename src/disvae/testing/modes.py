@@ -23,10 +23,10 @@ def settled(part: Part) -> Part:
     a, b = (_from_seed(training, training.fresh(), values, n) for n in (1, 2))
     if not same(a, b):
         return dataclasses.replace(part, training=False)
-    before = _snapshot(second)
+    before = snapshot(second)
     a = _from_seed(training, second, values, 1)
     b = _from_seed(training, second, values, 1)
-    if not _equal(before, _snapshot(second)):
+    if not equal_states(before, snapshot(second)):
         return training  # it counts its passes, or tracks statistics: they may tell in training
     if not same(a, b):
         raise part.broken(
@@ -50,7 +50,7 @@ def settled(part: Part) -> Part:
 def _check_evaluation_mode(part: Part) -> None:
     evaluation = dataclasses.replace(part, training=False)
     module = evaluation.fresh()
-    before = _snapshot(module)
+    before = snapshot(module)
     values = part.values(evaluation.distribution(evaluation.fresh()))
     a, b = (_from_seed(evaluation, module, values, n) for n in (1, 2))
     if not same(a, b):
@@ -60,7 +60,7 @@ def _check_evaluation_mode(part: Part) -> None:
             difference(a, b),
             "draw no random numbers in forward and change no state outside training",
         )
-    if not _equal(before, _snapshot(module)):
+    if not equal_states(before, snapshot(module)):
         raise part.broken(
             "modes",
             "a pass in evaluation mode to leave the state dict as it is",
@@ -75,11 +75,13 @@ def _from_seed(part: Part, module: nn.Module, values: Tensor, number: int) -> Te
     return observed(module(*part.inputs), values)
 
 
-def _snapshot(module: nn.Module) -> dict[str, Any]:
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """A copy of the state dict."""
     return copy.deepcopy(dict(module.state_dict()))
 
 
-def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+def equal_states(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two state dicts hold the same."""
     return a.keys() == b.keys() and all(_same_entry(a[k], b[k]) for k in a)
 
 

@@ -2,9 +2,9 @@
 
 The same nets (convolutions 32-64-64), Adam 1e-3, batch 256, ten epochs; the same first weights and
 the same order of the data for each seed. pythae runs with its default estimator (``use_mss=True``,
-whose stratified weights put 1/N beside the diagonal) and with ``use_mss=False``. All are measured by
-disvae: MIG, the total correlation of the aggregate posterior of 4,096 data (stratified estimate, so
-comparable), and the reconstruction.
+whose stratified weights put 1/N beside the diagonal) and with ``use_mss=False``. All are measured
+by disvae: MIG, the total correlation of the aggregate posterior of 4,096 data (the stratified
+estimate), and the reconstruction.
 
 pythae is for this benchmark only: ``pip install pythae``. Each run adds a line to the results file,
 and runs that are there already are left out, so that it can be stopped and gone on with.
@@ -33,7 +33,7 @@ def vae() -> disvae.VAE:
 
 
 def pythae_model(model: disvae.VAE, *, use_mss: bool) -> nn.Module:
-    """pythae's β-TCVAE around the nets of a disvae model."""
+    """The β-TCVAE of pythae around the nets of a disvae model."""
     from pythae.models import BetaTCVAE, BetaTCVAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder

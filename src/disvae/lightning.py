@@ -28,6 +28,7 @@ class LitVAE(lightning.LightningModule):  # type: ignore[name-defined]
         lr: The learning rate.
         optimizer: Makes the optimiser from parameters and ``lr``; Adam by default.
         context: For batches (x, y), a function from y to the context of the model.
+        labels: For batches (x, y), a function from y to the labels of a supervised objective.
 
     Example:
         >>> import torch, lightning, disvae
@@ -46,12 +47,14 @@ class LitVAE(lightning.LightningModule):  # type: ignore[name-defined]
         lr: float = 1e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         context: Callable[[Any], Tensor] | None = None,
+        labels: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.train_step = TrainStep(model, objective)
         self.lr = lr
         self.optimizer = optimizer
         self.context = context
+        self.labels = labels
 
     @property
     def model(self) -> VAE:
@@ -76,7 +79,9 @@ class LitVAE(lightning.LightningModule):  # type: ignore[name-defined]
         x, y = as_pair(batch)
         context = None if self.context is None else self.context(y)
         step = torch.tensor(self.global_step, device=self.device)
-        return self.train_step(x, context, step)
+        if self.labels is None:
+            return self.train_step(x, context, step)
+        return self.train_step(x, context, step, labels=self.labels(y))
 
     def _log(self, stage: str, losses: Losses, batch: Any) -> None:
         x, _ = as_pair(batch)

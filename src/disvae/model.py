@@ -87,7 +87,12 @@ class VAE(nn.Module):
         return self._prior(context)
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, sample_shape: Size | tuple[int, ...] = ()
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        sample_shape: Size | tuple[int, ...] = (),
+        *,
+        posterior: Distribution | None = None,
     ) -> VAEOutput:
         """One pass: posterior, samples of it, prior, and likelihood.
 
@@ -97,10 +102,11 @@ class VAE(nn.Module):
             x: The data, ``(B, *event)``.
             context: What every part is conditioned on, ``(B, C)``.
             sample_shape: The shape of the samples for each datum, leading in z.
+            posterior: A posterior in place of the encoder's, of an objective that changes it.
         """
         ends = self._range(x)
         self._check_context(context, len(x))
-        posterior = self._posterior(x, context)
+        posterior = self._posterior(x, context) if posterior is None else posterior
         prior = self._prior(context)
         if prior.event_shape != posterior.event_shape:
             raise ValueError(

@@ -135,6 +135,8 @@ def gather_distribution(d: Distribution) -> Distribution:
                 setattr(whole, name, gather(value))
         elif isinstance(value, Distribution):
             setattr(whole, name, gather_distribution(value))
+        elif name == "_last":  # the sample that it remembers is that of this process
+            whole._last = None
         elif name == "blocks":
             whole.blocks = tuple(gather_distribution(block) for block in value)
         elif name == "_batch_shape" and value:  # of flows it may be a property

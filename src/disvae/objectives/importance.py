@@ -18,6 +18,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
+from disvae.distributions import log_ratio
 from disvae.nn import check_int
 from disvae.objectives.base import Losses, Objective
 from disvae.objectives.schedules import StepNumber, check_weight
@@ -71,7 +72,7 @@ class IWAE(Objective):
                 f"pass sample_shape=objective.sample_shape to the model."
             )
         reconstruction = -out.likelihood.log_prob(out.x)
-        kl = self._posterior(out).log_prob(out.z) - out.prior.log_prob(out.z)
+        kl = log_ratio(self._posterior(out), out.prior, out.z)
         log_weight = -(reconstruction + kl)
         self._weigh(out.z, log_weight)
         bound = (math.log(log_weight.shape[-2]) - log_weight.logsumexp(-2)).mean()

@@ -63,7 +63,7 @@ class RBF(MultiScale):
             :math:`2D` is the mean squared distance of two draws from N(0, I).
 
     Lengths whose squares differ by powers of two (by :math:`\sqrt 2` or 2 from one to the next)
-    cost least: one exponential, squared repeatedly, serves all.
+    cost least: an exponential is squared from one to the next.
 
     Example:
         >>> import torch

@@ -117,9 +117,7 @@ class AdaGVAE(_Pairs):
         loc = torch.where(shared, new_loc, loc).flatten(0, 1)
         scale = torch.where(shared, new_variance, variance).sqrt().flatten(0, 1)
         q = Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
-        z = q.rsample(self.sample_shape)
-        likelihood = model.decode(z, context)
-        return VAEOutput(x, z, q, model.latent_prior(context), likelihood, context)
+        return model(x, context, self.sample_shape, posterior=q)
 
     def _average(self, loc: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the average of each pair, ``(B, 2, D)`` to ``(B, 1, D)``."""

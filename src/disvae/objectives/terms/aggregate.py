@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from disvae.distributions import is_factorised, marginals
+from disvae.distributions.supports import check_supports
 from disvae.nn import check_int
 from disvae.objectives.aggregate import Estimator, aggregate_log_density, check_estimator
 from disvae.objectives.batches import whole_batch
@@ -154,4 +155,5 @@ class AggregateKL(_AggregateTerm):
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of each sample."""
         out = whole_batch(out)
+        check_supports(out.posterior, out.prior)
         return self._log_q(out)[0] - out.prior.log_prob(out.z)

@@ -38,9 +38,7 @@ class KL(nn.Module):
 
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of each sample."""
-        if self.analytic:
-            return kl(out.posterior, out.prior, out.z)
-        return out.posterior.log_prob(out.z) - out.prior.log_prob(out.z)
+        return kl(out.posterior, out.prior, out.z, analytic=self.analytic)
 
 
 class InclusiveKL(nn.Module):

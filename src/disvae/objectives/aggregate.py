@@ -282,7 +282,7 @@ class NormalLogSums(torch.autograd.Function):
 
 
 # how many numbers are worked on at once
-_CHUNK = 2**17
+_CHUNK = 2**19
 
 
 def _chunks(

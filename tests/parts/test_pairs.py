@@ -9,6 +9,7 @@ import zuko
 
 import disvae
 from disvae import VAE, TrainStep, decoders, encoders, objectives, posteriors, priors
+from disvae.objectives import kernels, terms
 
 D, C = 4, 3
 TABLE = Path(__file__).parents[2] / "docs" / "pairs.md"
@@ -113,8 +114,10 @@ def test_trains(prior, posterior):
 
 @pytest.mark.parametrize(("prior", "posterior"), [k for k, v in VERDICTS.items() if v == "raises"])
 def test_raises_and_names_objectives_that_work(prior, posterior):
-    with pytest.raises(ValueError, match=r"^Expected .*objectives\.Autoencoder.*\.$") as caught:
+    named = r"^Expected .*objectives\.Autoencoder.*objectives\.WAE, terms\.MMD\.$"
+    with pytest.raises(ValueError, match=named) as caught:
         two_steps(prior, posterior, objectives.ELBO())
     assert "\n" not in str(caught.value)
     assert 25 <= len(str(caught.value)) <= 400
     two_steps(prior, posterior, objectives.Autoencoder())
+    two_steps(prior, posterior, objectives.WAE(10.0, terms.MMD(kernels.InverseMultiquadratic())))

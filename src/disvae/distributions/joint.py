@@ -221,8 +221,8 @@ class Delta(Distribution):
         """
         raise ValueError(
             "Expected a posterior with a density, but a deterministic or quantised one has none; "
-            "train it with objectives.Autoencoder, or compare its samples with the prior's "
-            "(WAE, MMD)."
+            "train it with objectives.Autoencoder, or with one that compares samples: "
+            "objectives.WAE, terms.MMD."
         )
 
 

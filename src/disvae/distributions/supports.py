@@ -83,7 +83,7 @@ def infinite(q: type[Distribution], p: type[Distribution]) -> ValueError:
     return ValueError(
         f"Expected a prior on the same set as the posterior, but KL({q.__name__} ‖ {p.__name__}) "
         f"is infinite, for they have different supports; change one of them, or take an objective "
-        f"without a KL: objectives.Autoencoder, WAE, MMD."
+        f"without a KL: objectives.Autoencoder, objectives.WAE, terms.MMD."
     )
 
 

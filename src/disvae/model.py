@@ -277,8 +277,11 @@ def _check_support(x: Tensor, ends: tuple[float, float] | None, likelihood: Dist
             f"Expected x to hold whole numbers under a {_name(likelihood)} likelihood, but got "
             f"fractions; pass counts or class numbers as floats, or use likelihoods.Normal."
         )
-    lower = torch.as_tensor(getattr(support, "lower_bound", -math.inf)).min().item()
-    upper = torch.as_tensor(getattr(support, "upper_bound", math.inf)).max().item()
+    lower = getattr(support, "lower_bound", -math.inf)
+    upper = getattr(support, "upper_bound", math.inf)
+    # bounds that are tensors are those of a distribution such as Uniform
+    lower = lower.min().item() if isinstance(lower, Tensor) else lower
+    upper = upper.max().item() if isinstance(upper, Tensor) else upper
     if ends[0] < lower or ends[1] > upper:
         raise ValueError(
             f"Expected x inside [{lower:g}, {upper:g}] under a {_name(likelihood)} likelihood, "

@@ -31,7 +31,10 @@ class Head(nn.Module):
             lead="..., B",
             mend="let the decoder's network give head.channels channels",
         )
-        return full_precision(parameters).split(self.data_shape[0], dim=-len(self.data_shape))
+        parameters = full_precision(parameters)
+        if self.channels == self.data_shape[0]:
+            return (parameters,)
+        return parameters.split(self.data_shape[0], dim=-len(self.data_shape))
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

@@ -145,6 +145,8 @@ def autocasts(x: Tensor) -> bool:
         >>> autocasts(torch.ones(2)), autocasts(torch.ones(2, device="meta"))
         (False, False)
     """
+    if x.device.type in ("cpu", "cuda"):
+        return torch.is_autocast_enabled(x.device.type)
     device = x.device.type
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 

@@ -79,6 +79,8 @@ class AffineHead(nn.Linear):
 
 def linear_in_full_precision(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``torch.nn.functional.linear`` in float32 at least, with autocast switched off."""
+    if h.dtype is weight.dtype is torch.float32 and not autocasts(h):
+        return F.linear(h, weight, bias)  # the way of every training step
     dtype = torch.promote_types(torch.promote_types(h.dtype, weight.dtype), torch.float32)
     bias = None if bias is None else bias.to(dtype)
     if not autocasts(h):

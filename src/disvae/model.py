@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import Size, Tensor, nn
-from torch.distributions import Distribution, Independent, constraints
+from torch.distributions import Distribution, constraints
 
-from disvae.distributions import point
+from disvae.distributions import base_of, point
 from disvae.nn import Unconditional, call_part, check_context_type, check_float, check_int
 from disvae.output import VAEOutput
 
@@ -295,9 +295,7 @@ _INTEGERS = (type(constraints.nonnegative_integer), constraints.integer_interval
 
 def _name(d: Distribution) -> str:
     """The name of a distribution's family, for errors."""
-    while isinstance(d, Independent):
-        d = d.base_dist
-    return type(d).__name__
+    return type(base_of(d)).__name__
 
 
 def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module) -> None:

@@ -10,7 +10,7 @@ from torch.distributions import Independent
 
 from disvae import VAE, TrainStep, VAEOutput, param_groups, priors, testing
 from disvae import distributions as dist
-from disvae.objectives import GECO, ControlVAE, constrained, schedules
+from disvae.objectives import GECO, ControlVAE, batches, schedules
 
 SCALE = 0.5
 
@@ -138,7 +138,7 @@ class TestGECO:
         assert whole.state_dict() == resumed.state_dict()
 
     def test_the_average_is_that_of_all_processes(self, monkeypatch):
-        monkeypatch.setattr(constrained, "gather", lambda v: torch.cat((v, v + 2.0)))
+        monkeypatch.setattr(batches, "gather", lambda v: torch.cat((v, v + 2.0)))
         objective = GECO(target=5.0).double()
         objective.loss(pass_of(reconstruction=6.0))
         assert objective.average.item() == pytest.approx(2.0)  # of 1 here and 3 there
@@ -210,7 +210,7 @@ class TestControlVAE:
 
     def test_the_kl_is_that_of_all_processes(self, monkeypatch):
         alone = ControlVAE(5.0, kp=0.5, ki=0.1).loss(pass_of(kl=9.0)).terms["beta"]
-        monkeypatch.setattr(constrained, "gather", lambda v: torch.cat((v, v + 4.0)))
+        monkeypatch.setattr(batches, "gather", lambda v: torch.cat((v, v + 4.0)))
         shared = ControlVAE(5.0, kp=0.5, ki=0.1).loss(pass_of(kl=7.0)).terms["beta"]
         torch.testing.assert_close(shared, alone)
 

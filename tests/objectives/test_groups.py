@@ -48,6 +48,19 @@ def of_group(posterior, dims):
     return Independent(type(base)(base.loc[:, dims], base.scale[:, dims]), 1)
 
 
+@pytest.mark.parametrize("family", [dist, torch.distributions])
+def test_low_rank_posteriors_give_what_the_same_full_ones_give(family):
+    """The class of the shipped head is no subclass of torch's."""
+    loc, factor, diagonal = (torch.randn(*s).double() for s in ((N, D), (N, D, 2), (N, D)))
+    posterior = family.LowRankMultivariateNormal(loc, factor, 0.1 + diagonal.square())
+    whole = MultivariateNormal(loc, posterior.covariance_matrix)
+    z = posterior.sample()
+    a, b = (
+        aggregate.grouped_log_density(pass_of(q, z), GROUPS, N, "batch") for q in (posterior, whole)
+    )
+    torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("make", [diagonal, laplace, full])
 @pytest.mark.parametrize("sample_shape", [(), (4,)])
 def test_on_a_whole_data_set_groups_are_exact(make, sample_shape):

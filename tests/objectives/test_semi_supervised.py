@@ -10,7 +10,7 @@ from torch.distributions import kl_divergence
 
 from disvae import VAE, decoders, encoders, priors, testing
 from disvae import distributions as dist
-from disvae.objectives import ELBO, SemiSupervisedVAE, schedules, semi_supervised
+from disvae.objectives import ELBO, SemiSupervisedVAE, batches, schedules
 
 CLASSES, B = 3, 7
 LABELS = torch.tensor([0, -1, 2, -1, -1, 1, 2])
@@ -181,7 +181,7 @@ def test_classification_is_the_mean_over_the_known_labels_of_all_processes(x, mo
     alone = objective(model_of(), x, labels=LABELS).terms["classification"]
     # another process with a sum of 6 nats over 2 known labels
     other = torch.tensor([[6.0, 2.0]]).double()
-    monkeypatch.setattr(semi_supervised, "gather", lambda v: torch.cat((v, other)))
+    monkeypatch.setattr(batches, "gather", lambda v: torch.cat((v, other)))
     shared = objective(model_of(), x, labels=LABELS).terms["classification"]
     torch.testing.assert_close(shared, (4 * alone + 6.0) / 6)
 

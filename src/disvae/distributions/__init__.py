@@ -12,13 +12,14 @@ from disvae.distributions.divergence import has_closed_form, kl, log_ratio
 from disvae.distributions.families import Bernoulli, Laplace, Normal
 from disvae.distributions.joint import Delta, Joint
 from disvae.distributions.lp import LpSpherical
-from disvae.distributions.mixtures import GaussianMixture, Mixture
+from disvae.distributions.mixtures import GaussianMixture, Mixture, equal_mixture
 from disvae.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
 from disvae.distributions.noise import noise, replace_noise
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.shaped import GeneralizedNormal, StudentT
 from disvae.distributions.spherical import HypersphericalUniform, PowerSpherical
 from disvae.distributions.summaries import is_factorised, marginals, point, quantile
+from disvae.distributions.wrapping import base_of
 
 __all__ = [
     "Bernoulli",
@@ -42,7 +43,9 @@ __all__ = [
     "RelaxedCategorical",
     "SqueezedBeta",
     "StudentT",
+    "base_of",
     "constraints",
+    "equal_mixture",
     "has_closed_form",
     "is_factorised",
     "kl",

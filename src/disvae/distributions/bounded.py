@@ -123,11 +123,6 @@ class ContinuousBernoulli(Distribution):
             noise(torch.rand, shape, dtype=self.logits.dtype, device=self.logits.device)
         )
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def _branches(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where the series holds; half the logit there; and the logit's size where it does not.
 
@@ -231,11 +226,6 @@ class SqueezedBeta(Distribution):
             rest * self.concentration, shape
         )
         return (torch.sigmoid(log_odds) - self.squeeze) / (1 - 2 * self.squeeze)
-
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
 
     def _squeezed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``y`` and ``1 - y``; the least is met only by a draw from the very end of the tails."""

@@ -2,13 +2,11 @@ r"""The Kullback-Leibler divergence between any two distributions."""
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
     ExponentialFamily,
     Independent,
-    MultivariateNormal,
     Normal,
     TransformedDistribution,
     kl_divergence,
@@ -17,7 +15,7 @@ from torch.distributions.kl import _KL_MEMOIZE, _KL_REGISTRY, _dispatch_kl
 from torch.distributions.utils import _sum_rightmost
 
 from disvae.distributions.joint import Joint, JointMarginals
-from disvae.distributions.multivariate import DiagonalNormal, LowRankMultivariateNormal
+from disvae.distributions.multivariate import DEPENDENT_NORMALS, DiagonalNormal
 from disvae.distributions.supports import check_supports, infinite
 
 # torch registers these for whole families, but they raise for most members of the family, by the
@@ -69,18 +67,11 @@ def _unwrapped(q: Distribution, p: Distribution) -> tuple[Distribution, Distribu
     ):
         axes += q.reinterpreted_batch_ndims
         q, p = q.base_dist, p.base_dist
-    if isinstance(p, _DEPENDENT):
+    if isinstance(p, DEPENDENT_NORMALS):
         q = _as_vector(q)
-    elif isinstance(q, _DEPENDENT):
+    elif isinstance(q, DEPENDENT_NORMALS):
         p = _as_vector(p)
     return q, p, axes
-
-
-_DEPENDENT = (
-    MultivariateNormal,
-    LowRankMultivariateNormal,
-    torch.distributions.LowRankMultivariateNormal,
-)
 
 
 def _as_vector(d: Distribution) -> Distribution:

@@ -59,11 +59,6 @@ class Laplace(torch.distributions.Laplace):
         u = u.clamp(min=torch.finfo(dtype).eps - 1)
         return self.loc - self.scale * u.sign() * torch.log1p(-u.abs())
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
 
 class Bernoulli(torch.distributions.Bernoulli):
     r"""The Bernoulli distribution, whose log mass is also defined on grey values in [0, 1].

@@ -81,11 +81,6 @@ class LpSpherical(Distribution):
         radius = standard_gamma(concentration, shape[:-1]) ** (1 / self.outer_power)
         return (self.scale * radius).unsqueeze(-1) * g / norm
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape + (D,)``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of vectors ``(..., D)``."""
         dim, p, q = self.event_shape[0], self.power, self.outer_power

@@ -8,6 +8,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, co
 
 from disvae.distributions.families import Normal, Shape
 from disvae.distributions.noise import categorical, noise
+from disvae.distributions.wrapping import base_of
 
 
 class Mixture(MixtureSameFamily):
@@ -147,3 +148,32 @@ class GaussianMixture(Distribution):
         logits = self.logits.unsqueeze(-2).expand(loc.shape)
         components = Normal(loc, self.scale.mT, validate_args=False)
         return Mixture(Categorical(logits=logits, validate_args=False), components, False)
+
+
+def equal_mixture(d: Distribution, like: Tensor) -> Distribution:
+    r"""The mixture of a batch of distributions with equal weights: aggregates, VampPriors.
+
+    .. math::
+
+        p(z) = \frac1K \sum_k p_k(z)
+
+    Args:
+        d: K distributions over vectors, of batch shape ``(K,)``. Factorised normals take the fast
+            form of :class:`GaussianMixture`.
+        like: A tensor of the dtype and device of the weights of other families.
+
+    Shape:
+        Batch shape ``()``, event shape ``(D,)``.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent
+        >>> d = Independent(Normal(torch.tensor([[-1.0], [1.0]]), 1.0), 1)
+        >>> equal_mixture(d, torch.zeros(1)).log_prob(torch.zeros(1))
+        tensor(-1.4189)
+    """
+    base = base_of(d)
+    if isinstance(base, torch.distributions.Normal):
+        return GaussianMixture(torch.zeros_like(base.loc[..., 0]), base.loc, base.scale)
+    weights = Categorical(logits=like.new_zeros(d.batch_shape), validate_args=False)
+    return Mixture(weights, d, validate_args=False)

@@ -31,11 +31,6 @@ class MultivariateNormal(torch.distributions.MultivariateNormal):
         epsilon = noise(torch.randn, shape, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self._unbroadcasted_scale_tril @ epsilon.unsqueeze(-1)).squeeze(-1)
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape + (D,)``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
 
 class LowRankMultivariateNormal(Distribution):
     r"""The normal distribution of covariance :math:`W W^T + \mathrm{diag}(\sigma^2)`.
@@ -126,11 +121,6 @@ class LowRankMultivariateNormal(Distribution):
         own = noise(torch.randn, shape, dtype=dtype, device=device)
         return self.loc + (self.cov_factor @ shared).squeeze(-1) + self.cov_diag.sqrt() * own
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape + (D,)``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of vectors ``(..., D)``."""
         root = _Root.of(self)
@@ -204,6 +194,13 @@ def _kl_normals(q: Any, p: Any) -> Tensor:
     shift = root_p.whiten((q.loc - p.loc).unsqueeze(-1)).square().sum((-2, -1))
     return 0.5 * (trace + shift - q.event_shape[0] + root_p.log_det - root_q.log_det)
 
+
+DEPENDENT_NORMALS = (
+    torch.distributions.MultivariateNormal,
+    torch.distributions.LowRankMultivariateNormal,
+    LowRankMultivariateNormal,
+)
+"""The normal distributions over vectors with dependent dimensions, those of torch among them."""
 
 # those of torch itself have their own form between one another
 _OURS = (MultivariateNormal, LowRankMultivariateNormal, DiagonalNormal)

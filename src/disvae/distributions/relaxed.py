@@ -85,11 +85,6 @@ class RelaxedCategorical(Distribution):
         gumbel = -(-u.clamp(finfo.tiny, 1 - finfo.eps).log()).log()
         return ((self.logits + gumbel) / self.temperature.unsqueeze(-1)).softmax(-1)
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape + (K,)``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of points of the simplex."""
         # 16 times the smallest normal number: the gradient 1/z then fits the dtype too

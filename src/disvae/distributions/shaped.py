@@ -55,11 +55,6 @@ class StudentT(torch.distributions.StudentT):
         half = self.df / 2
         return self.loc + self.scale * epsilon * torch.rsqrt(standard_gamma(half, shape) / half)
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of the broadcast shape."""
         if self._validate_args:
@@ -166,11 +161,6 @@ class GeneralizedNormal(Distribution):
         # |y|^rho ~ Gamma(1/rho) = Gamma(1 + 1/rho)·U^rho: a shape above 1 does not underflow
         gamma = standard_gamma(1 + 1 / self.power, shape)
         return self.loc + self.scale * u * gamma ** (1 / self.power)
-
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of the broadcast shape."""

@@ -178,11 +178,6 @@ class PowerSpherical(Distribution):
         normal = F.normalize(first - self.loc, dim=-1)
         return y - 2 * (y * normal).sum(-1, keepdim=True) * normal
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Samples without a gradient, ``sample_shape + batch_shape + (D,)``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities; opposite to the mode 1 + μᵀz has a floor of the dtype's precision."""
         # (1 + μᵀz) / 2 = 1 - |z - μ|² / 4, which keeps its digits near the mode

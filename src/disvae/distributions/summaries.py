@@ -17,26 +17,21 @@ from torch.distributions import (
     Independent,
     Laplace,
     MixtureSameFamily,
-    MultivariateNormal,
     Normal,
     StudentT,
 )
 
 from disvae.distributions.joint import Joint, JointMarginals
 from disvae.distributions.mixtures import GaussianMixture, Mixture
-from disvae.distributions.multivariate import LowRankMultivariateNormal
+from disvae.distributions.multivariate import DEPENDENT_NORMALS
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.spherical import PowerSpherical
+from disvae.distributions.wrapping import base_of
 
 POINT_SAMPLES = 256
 QUANTILE_SAMPLES = 10_000
 _SEED = 0
 _LOCATION_SCALE = (Normal, Laplace, StudentT, Cauchy, Gumbel)
-_DEPENDENT = (
-    MultivariateNormal,
-    LowRankMultivariateNormal,
-    torch.distributions.LowRankMultivariateNormal,
-)
 # their means lie where they have no mass: between categories, inside the sphere
 _BY_MODE = (Categorical, RelaxedCategorical, PowerSpherical)
 
@@ -65,7 +60,7 @@ def point(d: Distribution) -> Tensor:
     """
     if isinstance(d, Joint):
         return d.join([point(block) for block in d.blocks])
-    if isinstance(_base(d), _BY_MODE):
+    if isinstance(base_of(d), _BY_MODE):
         return d.mode
     try:
         mean = d.mean
@@ -115,12 +110,12 @@ def quantile(d: Distribution, u: Tensor | float | Sequence[float]) -> Tensor:
             f"{f'{outside[0].item():g}' if outside.numel() else 'none'}; "
             f"0.025 and 0.975 enclose the central 95 %."
         )
+    if isinstance(d, Joint):
+        return d.join([quantile(block, u) for block in d.blocks])
     shape = d.batch_shape + d.event_shape
     like = _fixed_samples(d, 1)
     u = u.to(like.device, like.dtype)
     levels = u.reshape(u.shape + (1,) * len(shape)).expand(u.shape + shape)
-    if isinstance(d, Joint):
-        return d.join([quantile(block, u) for block in d.blocks])
     try:
         each = marginals(d) if d.event_shape else d
     except ValueError:
@@ -175,8 +170,8 @@ def marginals(d: Distribution) -> Distribution:
     """
     if isinstance(d, Independent):
         if is_factorised(d):
-            return _base(d)
-    elif isinstance(d, _DEPENDENT):
+            return base_of(d)
+    elif isinstance(d, DEPENDENT_NORMALS):
         return Normal(d.loc, d.variance.sqrt(), validate_args=False)
     elif isinstance(d, GaussianMixture):
         return d.marginals()
@@ -191,7 +186,7 @@ def is_factorised(d: Distribution) -> bool:
     """Whether the joint log density of ``d`` is the sum of those of its :func:`marginals`."""
     if isinstance(d, Joint):
         return all(is_factorised(block) for block in d.blocks)
-    return not _base(d).event_shape
+    return not base_of(d).event_shape
 
 
 def _mixture_marginals(d: MixtureSameFamily) -> MixtureSameFamily:
@@ -212,16 +207,11 @@ def _mixture_marginals(d: MixtureSameFamily) -> MixtureSameFamily:
 
 def _no_marginals(d: Distribution) -> ValueError:
     return ValueError(
-        f"Expected a distribution with per-dimension marginals, but {type(_base(d)).__name__} has "
-        f"none in closed form; use a factorised one (posteriors.DiagonalNormal, priors.Normal), or "
-        f"a term that needs joint densities only, such as terms.KL."
+        f"Expected a distribution with per-dimension marginals, but "
+        f"{type(base_of(d)).__name__} has none in closed form; use a factorised one "
+        f"(posteriors.DiagonalNormal, priors.Normal), or a term that needs joint densities only, "
+        f"such as terms.KL."
     )
-
-
-def _base(d: Distribution) -> Distribution:
-    while isinstance(d, Independent):
-        d = d.base_dist
-    return d
 
 
 def _fixed_samples(d: Distribution, n: int) -> Tensor:

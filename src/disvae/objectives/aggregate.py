@@ -43,15 +43,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import (
-    Distribution,
-    Independent,
+from torch.distributions import Distribution, Normal
+
+from disvae.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
-    Normal,
+    base_of,
+    is_factorised,
+    marginals,
 )
-
-from disvae.distributions import is_factorised, marginals
+from disvae.distributions.multivariate import DEPENDENT_NORMALS
 from disvae.output import VAEOutput
 
 Estimator = Literal["weighted", "stratified", "batch", "leave-one-out"]
@@ -157,8 +158,8 @@ def _log_weights(estimator: Estimator, batch: int, dataset_size: int) -> tuple[f
 def _log_sums(out: VAEOutput, extra: float, groups: Groups) -> tuple[Tensor, Tensor, Tensor]:
     """Log sums of the posteriors at every sample, its own with an extra log weight."""
     q, z = out.posterior, out.z
-    base = q.base_dist if isinstance(q, Independent) else q
-    if isinstance(base, Normal) and not _transformed():
+    base = base_of(q)
+    if isinstance(base, Normal) and not is_transformed():
         return _normal_log_sums(z, base, extra, groups)
     z = z.unsqueeze(-2)
     each = marginals(q).log_prob(z)
@@ -195,7 +196,7 @@ def _of_groups(q: Distribution, z: Tensor, each: Tensor, groups: Groups) -> Tens
         return each[..., :0]
     if is_factorised(q):
         return torch.stack([each[..., list(group)].sum(-1) for group in groups], -1)
-    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal):
+    if isinstance(q, DEPENDENT_NORMALS):
         found = [_normal_of(q, list(group)).log_prob(z[..., list(group)]) for group in groups]
         return torch.stack(found, -1)
     raise ValueError(
@@ -204,12 +205,17 @@ def _of_groups(q: Distribution, z: Tensor, each: Tensor, groups: Groups) -> Tens
     )
 
 
-def _normal_of(q: MultivariateNormal | LowRankMultivariateNormal, dims: list[int]) -> Distribution:
+def _normal_of(q: Any, dims: list[int]) -> Distribution:
+    """The marginal of some dimensions of a normal distribution."""
+    if isinstance(q, LowRankMultivariateNormal):  # has the same form, without a factorisation
+        return LowRankMultivariateNormal(
+            q.loc[..., dims], q.cov_factor[..., dims, :], q.cov_diag[..., dims]
+        )
     covariance = q.covariance_matrix[..., dims, :][..., dims]
     return MultivariateNormal(q.loc[..., dims], covariance, validate_args=False)
 
 
-def _transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a compiler, which fuses the plain form by itself, or ``torch.func`` is at work."""
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 

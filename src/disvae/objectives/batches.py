@@ -48,6 +48,24 @@ def gather(x: Tensor, dim: int = 0) -> Tensor:
     return _Gather.apply(x.movedim(dim, 0).contiguous()).movedim(0, dim)
 
 
+def gathered_mean(x: Tensor) -> Tensor:
+    """The mean over all processes of a tensor that each has, such as its batch's mean.
+
+    Example:
+        >>> import torch
+        >>> gathered_mean(torch.tensor([1.0, 3.0]))  # one process
+        tensor([1., 3.])
+    """
+    return gather(x.unsqueeze(0)).mean(0)
+
+
+def mean_of_known(total: Tensor, count: Tensor) -> Tensor:
+    """A total over the labels that are known, by their number, on all processes; 0 without any."""
+    both = torch.stack((total, count.to(total.dtype)))
+    total, count = gather(both.unsqueeze(0)).sum(0)
+    return total / count.clamp(min=1.0)
+
+
 def own_rows(x: Tensor, dim: int = 0) -> Tensor:
     """Of something with a row for each datum of all processes, the rows of this process.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from disvae.objectives import terms
 from disvae.objectives.base import Losses, Objective, Schedule
-from disvae.objectives.batches import gather
+from disvae.objectives.batches import gathered_mean
 from disvae.objectives.schedules import StepNumber, check_weight
 from disvae.output import VAEOutput
 
@@ -87,7 +87,7 @@ class GECO(Objective):
 
     def _push(self, violation: Tensor) -> Tensor:
         """The moving average of the constraint; 0 where the multiplier is at its limit already."""
-        violation = gather(violation.unsqueeze(0)).mean().to(self.average.dtype)
+        violation = gathered_mean(violation).to(self.average.dtype)
         moved = torch.where(
             self.started, torch.lerp(violation, self.average, self.decay), violation
         )
@@ -184,7 +184,7 @@ class ControlVAE(Objective):
     def _controlled(self, kl: Tensor, step: StepNumber) -> Tensor:
         """The β of this step, which moves the state of the controller."""
         target = self.target(step) if callable(self.target) else self.target
-        error = (target - gather(kl.unsqueeze(0)).mean()).to(self.integral.dtype)
+        error = (target - gathered_mean(kl)).to(self.integral.dtype)
         room = self.max_beta - self.min_beta
         integral = (self.integral - self.ki * error).clamp(-self.kp, room)
         beta = (self.kp * torch.sigmoid(-error) + integral).clamp(0.0, room) + self.min_beta

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from disvae.objectives.aggregate import _transformed
+from disvae.objectives.aggregate import is_transformed
 from disvae.objectives.kernels import Kernel, MultiScale
 
 
@@ -76,7 +76,7 @@ def squared_mmd(
         1 / distinct if paired else 1 / rows**2,
     )
     x, y = (v.reshape(-1, rows, dim) for v in (x, y))
-    if isinstance(kernel, MultiScale) and not _transformed():
+    if isinstance(kernel, MultiScale) and not is_transformed():
         value = _SquaredMMD.apply(x, y, kernel, pairs)
     else:
         value = _plain(x, y, kernel, pairs)

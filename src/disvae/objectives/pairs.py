@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, kl_divergence
 
-from disvae.distributions import Normal, kl
+from disvae.distributions import Normal, base_of, kl
 from disvae.model import VAE
 from disvae.objectives import terms
 from disvae.objectives.base import Losses, Weight, WeightedSum
@@ -252,7 +252,7 @@ class _LaplaceTransition(nn.Module):
 
 
 def _normal(q: Distribution) -> torch.distributions.Normal:
-    base = q.base_dist if isinstance(q, Independent) else q
+    base = base_of(q)
     if not isinstance(base, torch.distributions.Normal) or base is q:
         raise TypeError(
             f"Expected a normal posterior with independent dimensions, but got "

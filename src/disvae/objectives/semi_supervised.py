@@ -10,7 +10,7 @@ from disvae.model import VAE
 from disvae.nn import check_int, full_precision
 from disvae.objectives import terms
 from disvae.objectives.base import Losses, Weight, WeightedSum
-from disvae.objectives.batches import gather
+from disvae.objectives.batches import mean_of_known
 from disvae.objectives.schedules import StepNumber
 from disvae.output import VAEOutput
 
@@ -145,7 +145,7 @@ class SemiSupervisedVAE(WeightedSum):
             out.context,
             weight=weight[row, label] / batch,
             label_kl=(weight * log_ratio).sum() / batch,
-            classification=_mean_of_known(-log_q, chosen),
+            classification=mean_of_known(torch.where(chosen, -log_q, 0.0).sum(), chosen.sum()),
         )
         return self.loss(enumerated, step)
 
@@ -226,13 +226,6 @@ def _is_on_host(labels: object) -> bool:
     """Whether labels can be looked at without a wait for a device or a break of the graph."""
     on_cpu = isinstance(labels, Tensor) and labels.device.type == "cpu"
     return on_cpu and not torch.compiler.is_compiling()
-
-
-def _mean_of_known(cost: Tensor, chosen: Tensor) -> Tensor:
-    """The mean cost of the known labels on all processes, 0 where there is none."""
-    total = torch.where(chosen, cost, 0.0).sum()
-    total, count = gather(torch.stack((total, chosen.sum().to(total.dtype))).unsqueeze(0)).sum(0)
-    return total / count.clamp(min=1.0)
 
 
 def _log_prior(class_probs: Sequence[float] | Tensor | None, num_classes: int) -> Tensor:

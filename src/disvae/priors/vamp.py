@@ -2,11 +2,17 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent
+from torch.distributions import Distribution, Independent
 
-from disvae import distributions
-from disvae.distributions import GaussianMixture, noise
-from disvae.nn import ScaleParameter, call_part, check_finite, check_int, check_vector
+from disvae.distributions import Normal, base_of, equal_mixture, noise
+from disvae.nn import (
+    ScaleParameter,
+    call_part,
+    check_finite,
+    check_int,
+    check_vector,
+    full_precision,
+)
 
 
 class Vamp(nn.Module):
@@ -101,20 +107,19 @@ class Vamp(nn.Module):
             inputs = inputs[order.topk(self.exemplars).indices]
         posteriors = call_part(self.encoder, "encoder of Vamp", inputs)
         check_vector(posteriors, "encoder of Vamp")
-        if isinstance(posteriors, Independent) and isinstance(
-            posteriors.base_dist, torch.distributions.Normal
-        ):
-            loc, scale = posteriors.base_dist.loc, posteriors.base_dist.scale
-            if self.scale is not None:
-                scale = self.scale().to(loc.dtype).expand(loc.shape)
-            return GaussianMixture(torch.zeros_like(loc[:, 0]), loc, scale)
         if self.scale is not None:
+            posteriors = self._rescaled(posteriors, self.scale())
+        # in float32 at least, as densities are
+        return equal_mixture(posteriors, full_precision(inputs))
+
+    def _rescaled(self, posteriors: Distribution, scale: Tensor) -> Distribution:
+        """The posteriors with one standard deviation in place of their own."""
+        base = base_of(posteriors)
+        if not isinstance(base, torch.distributions.Normal):
             raise ValueError(
                 f"Expected an encoder whose posterior is a factorised normal, to give it one "
                 f"scale, but got {type(posteriors).__name__}; leave scale out, or use "
                 f"posteriors.DiagonalNormal."
             )
-        dtype = torch.promote_types(inputs.dtype, torch.float32)
-        logits = torch.zeros(len(inputs), dtype=dtype, device=inputs.device)
-        weights = Categorical(logits=logits, validate_args=False)
-        return distributions.Mixture(weights, posteriors, validate_args=False)
+        scale = scale.to(base.loc.dtype).expand(base.loc.shape)
+        return Independent(Normal(base.loc, scale, validate_args=False), 1, validate_args=False)

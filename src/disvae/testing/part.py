@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, OneHotCategorical
+from torch.distributions import Categorical, Distribution, OneHotCategorical
 
-from disvae.distributions import point
+from disvae.distributions import base_of, point
 
 _LONGEST = 400
 _SEED = 20_130_614
@@ -120,13 +120,6 @@ def draw(d: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
     """Samples from a fixed seed, without gradient."""
     seed()
     return d.sample(Size(shape)).detach()
-
-
-def base_of(d: Distribution) -> Distribution:
-    """The distribution below ``Independent``."""
-    while isinstance(d, Independent):
-        d = d.base_dist
-    return d
 
 
 def has_density(d: Distribution) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from disvae.distributions import base_of
 from disvae.testing.integration import support_of
-from disvae.testing.part import Part, base_of, difference, draw, has_density, same, seed
+from disvae.testing.part import Part, difference, draw, has_density, same, seed
 
 _FACTORS = (1.0, 1e3, 1e4, -1e4)
 _FAR = (1e3, 1e4)

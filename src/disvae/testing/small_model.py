@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from disvae.distributions import Bernoulli, Normal
+from disvae.distributions import Bernoulli, Normal, base_of
 from disvae.model import VAE
 from disvae.nn import full_precision, positive
-from disvae.testing.part import base_of
 
 DATA, _LATENT = 6, 3
 

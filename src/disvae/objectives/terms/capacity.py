@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from disvae.distributions import Joint, RelaxedCategorical, is_factorised, kl, marginals
 from disvae.nn import check_int
 from disvae.objectives.base import Schedule
-from disvae.objectives.batches import gather
+from disvae.objectives.batches import gathered_mean
 from disvae.objectives.schedules import StepNumber, check_weight
 from disvae.output import VAEOutput
 
@@ -95,7 +95,7 @@ class FreeBits(nn.Module):
             _check_factorised(out.prior, "prior")
             each = kl(marginals(out.posterior), marginals(out.prior), out.z)
         # a mean over the processes' means: gathering these few numbers is enough
-        each = gather(each.flatten(0, -2).mean(0, keepdim=True)).mean(0)
+        each = gathered_mean(each.flatten(0, -2).mean(0))
         if self.groups is not None:
             if len(each) != len(self._group):
                 raise ValueError(
@@ -164,8 +164,7 @@ class Capacity(nn.Module):
 
     def forward(self, out: VAEOutput, step: StepNumber = None) -> Tensor:
         """The value of the batch at a step."""
-        mean = self._divergence(out).mean()
-        mean = gather(mean.unsqueeze(0)).mean()
+        mean = gathered_mean(self._divergence(out).mean())
         return (mean - _nats(self.target, step)).abs()
 
     def _divergence(self, out: VAEOutput) -> Tensor:

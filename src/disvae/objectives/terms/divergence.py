@@ -1,10 +1,8 @@
 """Divergences between posterior and prior: datum by datum, and of the prior from the aggregate."""
 
-import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from disvae.distributions import GaussianMixture, Mixture, kl
+from disvae.distributions import equal_mixture, kl
 from disvae.objectives.batches import gather, whole_batch
 from disvae.output import VAEOutput
 
@@ -80,24 +78,15 @@ class InclusiveKL(nn.Module):
         """The estimate from one batch, that of all processes."""
         z = gather(prior_draws(out), dim=-2)
         out = whole_batch(out)
-        prior = _aggregate(out.prior, z) if out.prior.batch_shape else out.prior
+        prior = equal_mixture(out.prior, z) if out.prior.batch_shape else out.prior
         log_p = prior.log_prob(z)
         if not out.prior.has_rsample:
             # the mean of this gradient is 0: noise, where the draws have none
             log_p = log_p.detach()
-        return (log_p - _aggregate(out.posterior, z).log_prob(z)).mean()
+        return (log_p - equal_mixture(out.posterior, z).log_prob(z)).mean()
 
 
 def prior_draws(out: VAEOutput) -> Tensor:
     """As many draws from the prior as the pass has samples, with a gradient where they have one."""
     shape = out.z.shape[: -2 if out.prior.batch_shape else -1]
     return out.prior.rsample(shape) if out.prior.has_rsample else out.prior.sample(shape)
-
-
-def _aggregate(d: Distribution, z: Tensor) -> Distribution:
-    """The mixture of a batch of distributions, with equal weights."""
-    base = d.base_dist if isinstance(d, Independent) else d
-    if isinstance(base, Normal):
-        return GaussianMixture(torch.zeros_like(base.loc[..., 0]), base.loc, base.scale)
-    logits = z.new_zeros(d.batch_shape)
-    return Mixture(Categorical(logits=logits, validate_args=False), d, validate_args=False)

@@ -3,9 +3,10 @@
 import math
 
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, OneHotCategorical
+from torch.distributions import Categorical, Distribution, OneHotCategorical
 
-from disvae.objectives.batches import gather
+from disvae.distributions import base_of
+from disvae.objectives.batches import gathered_mean
 from disvae.output import VAEOutput
 
 
@@ -89,7 +90,7 @@ class OptimalSigmaReconstruction(nn.Module):
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of the batch."""
         error = (out.x - decoded_mean(out.likelihood)).square().mean()
-        error = gather(error.unsqueeze(0)).mean()
+        error = gathered_mean(error)
         variance = error.clamp(min=self.minimum**2)
         values = math.prod(out.likelihood.event_shape)
         return 0.5 * values * ((2 * math.pi * variance).log() + error / variance)
@@ -101,9 +102,7 @@ def decoded_mean(likelihood: Distribution) -> Tensor:
     Raises:
         ValueError: If it has none.
     """
-    base = likelihood
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = base_of(likelihood)
     if not isinstance(base, Categorical | OneHotCategorical):
         try:
             return likelihood.mean

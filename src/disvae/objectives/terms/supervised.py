@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from disvae.nn import full_precision
-from disvae.objectives.batches import gather
+from disvae.objectives.batches import mean_of_known
 from disvae.output import VAEOutput
 
 
@@ -80,8 +80,7 @@ class Classification(nn.Module):
             cost, known = _cost_of_classes(full_precision(prediction), out.labels, out.z.ndim - 2)
         samples = cost.numel() // known.numel()
         total = torch.where(known, cost, 0.0).sum() / samples
-        total, count = gather(torch.stack([total, known.sum().to(total.dtype)]).unsqueeze(0)).sum(0)
-        return total / count.clamp(min=1.0)
+        return mean_of_known(total, known.sum())
 
 
 def _cost_of_classes(logits: Tensor, labels: Tensor, sample_axes: int) -> tuple[Tensor, Tensor]:

@@ -1,152 +1,117 @@
 """What a training step costs with each objective, beside the same objective written by hand.
 
-An MLP 784-512-256 with 10 latents, batch 128, Adam, one thread. The hand-written loop of each
-objective has the same nets and calls no class of disvae; the one of the ELBO is entered twice, as a
-control of the noise. All take turns in one process, in shuffled order; medians and their ratios.
+An MLP 784-512-256 with 10 latents, batch 128, Adam, one thread. The hand-written steps
+(`by_hand.py`) have the same nets and call no class of disvae. Each is entered twice, as a control
+of the noise, and with ``--pythae`` the model of pythae beside them, where it has the objective. All
+take turns in one process, in shuffled order; medians of the thread's processor time, and ratios.
 
     python benchmarks/objectives.py --steps 300
 """
 
 import argparse
-import math
+import functools
 import random
 import statistics
 import time
 
+import by_hand
 import torch
-import torch.nn.functional as F
+from by_hand import CLASSES, GROUPS, ByHand, D, N, leaky, mlp
 from torch import nn
 
 import disvae
-from disvae import decoders, encoders, objectives, priors
+from disvae import decoders, encoders, objectives, posteriors, priors
 from disvae.objectives import kernels, terms
 
-BATCH, D, N = 128, 10, 60_000
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
-
-def normal_log_density(z, mu, sigma):
-    return -0.5 * ((z - mu) / sigma).square() - sigma.log() - 0.5 * math.log(2 * math.pi)
-
-
-def kl_of(mu, sigma):
-    return 0.5 * (mu.square() + sigma.square() - 1 - 2 * sigma.log()).sum(-1)
-
-
-class ByHand(nn.Module):
-    """The nets of the shipped MLPs, and one loss function."""
-
-    def __init__(self, loss, samples=(), adversary=None):
-        super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 2 * D)
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(D, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 784)
-        )
-        self.adversary, self.samples, self.loss = adversary, samples, loss
-
-    def forward(self, x):
-        mu, raw = self.encoder(x).chunk(2, dim=-1)
-        sigma = 1e-4 + F.softplus(raw + 0.5412)
-        z = mu + sigma * torch.randn(*self.samples, *mu.shape)
-        logits = self.decoder(z)
-        rec = F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
-        return self.loss(self, rec.sum(-1), mu, sigma, z)
-
-
-def elbo(m, rec, mu, sigma, z):
-    return (rec + kl_of(mu, sigma)).mean()
-
-
-def autoencoder(m, rec, mu, sigma, z):
-    return rec.mean()
-
-
-def capacity(m, rec, mu, sigma, z):
-    return rec.mean() + 100 * (kl_of(mu, sigma).mean() - 5).abs()
-
-
-def tc(m, rec, mu, sigma, z):
-    own = normal_log_density(z, mu, sigma).sum(-1)
-    pairs = normal_log_density(z[:, None], mu, sigma)
-    shift = math.log(len(z) * N)
-    joint = pairs.sum(-1).logsumexp(1) - shift
-    each = (pairs.logsumexp(1) - shift).sum(-1)
-    prior = normal_log_density(z, torch.zeros(()), torch.ones(())).sum(-1)
-    return (rec + own - joint + 6 * (joint - each) + each - prior).mean()
-
-
-def factor(m, rec, mu, sigma, z):
-    frozen = {k: p.detach() for k, p in m.adversary.named_parameters()}
-    ratio = torch.func.functional_call(m.adversary, frozen, (z,)).squeeze(-1)
-    loss = (rec + kl_of(mu, sigma) + 10 * ratio).mean()
-    fixed = z.detach()
-    permuted = torch.stack([fixed[torch.randperm(len(z)), d] for d in range(D)], dim=-1)
-    real, fake = m.adversary(fixed), m.adversary(permuted)
-    return loss + 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
-
-
-def dip(m, rec, mu, sigma, z):
-    centred = mu - mu.mean(0)
-    covariance = centred.T @ centred / len(mu) + torch.diag(sigma.square().mean(0))
-    diagonal = covariance.diagonal()
-    off = covariance.square().sum() - diagonal.square().sum()
-    return (rec + kl_of(mu, sigma)).mean() + 5 * off + 5 * (diagonal - 1).square().sum()
-
-
-def plain_mmd(a, b):
-    def kernel(u, v):
-        s = (u[:, None] - v).square().sum(-1)
-        return sum(2 * D * c / (2 * D * c + s) for c in SCALES)
-
-    n = len(a)
-    aa, bb, ab = kernel(a, a), kernel(b, b), kernel(a, b)
-    within = aa.sum() - aa.diagonal().sum() + bb.sum() - bb.diagonal().sum()
-    return within / (n * (n - 1)) - 2 * ab.mean()
-
-
-def wae(m, rec, mu, sigma, z):
-    return rec.mean() + 10 * plain_mmd(z, torch.randn_like(z))
-
-
-def iwae(m, rec, mu, sigma, z):
-    prior = normal_log_density(z, torch.zeros(()), torch.ones(())).sum(-1)
-    weight = prior - rec - normal_log_density(z, mu, sigma).sum(-1)
-    return (math.log(len(z)) - weight.logsumexp(0)).mean()
+BATCH = 128
 
 
 def discriminator():
-    return nn.Sequential(
-        nn.Linear(D, 256), nn.LeakyReLU(0.2), nn.Linear(256, 256), nn.LeakyReLU(0.2),
-        nn.Linear(256, 1),
-    )  # fmt: skip
+    return mlp(D, 256, 256, 1, activation=leaky)
 
 
-CASES = {
-    "ELBO": (objectives.ELBO, lambda: ByHand(elbo)),
-    "Autoencoder": (objectives.Autoencoder, lambda: ByHand(autoencoder)),
-    "CapacityVAE": (lambda: objectives.CapacityVAE(100.0, 5.0), lambda: ByHand(capacity)),
-    "BetaTCVAE": (lambda: objectives.BetaTCVAE(N, beta=6.0), lambda: ByHand(tc)),
+def geco():
+    hand = ByHand(by_hand.geco, log_multiplier=nn.Parameter(torch.zeros(())))
+    hand.register_buffer("average", torch.zeros(()))
+    return hand
+
+
+def control():
+    hand = ByHand(by_hand.control)
+    hand.register_buffer("integral", torch.zeros(()))
+    return hand
+
+
+def of_mmd(name, *arguments, **keywords):
+    divergence = terms.MMD(kernels.InverseMultiquadratic())
+    return lambda: getattr(objectives, name)(*arguments, divergence=divergence, **keywords)
+
+
+def by(loss, **parts):
+    return lambda: ByHand(loss, **{name: make() for name, make in parts.items()})
+
+
+def classifier():
+    return mlp(784, 256, CLASSES)
+
+
+OBJECTIVES = {
+    "ELBO": (objectives.ELBO, by(by_hand.elbo)),
+    "BetaVAE": (
+        lambda: objectives.BetaVAE(beta=4.0),
+        by(functools.partial(by_hand.elbo, beta=4.0)),
+    ),
+    "Autoencoder": (objectives.Autoencoder, by(by_hand.autoencoder)),
+    "CapacityVAE": (lambda: objectives.CapacityVAE(100.0, 5.0), by(by_hand.capacity)),
+    "BetaTCVAE": (lambda: objectives.BetaTCVAE(N, beta=6.0), by(by_hand.beta_tc)),
+    "HFVAE": (lambda: objectives.HFVAE(GROUPS, N, beta=4.0, gamma=2.0), by(by_hand.hfvae)),
     "FactorVAE": (
         lambda: objectives.FactorVAE(D, gamma=10.0, hidden=(256, 256)),
-        lambda: ByHand(factor, adversary=discriminator()),
+        by(by_hand.factor, adversary=discriminator),
     ),
-    "DIPVAE": (
-        lambda: objectives.DIPVAE("II", lambda_od=5.0, lambda_d=5.0),
-        lambda: ByHand(dip),
+    "AdversarialAutoencoder": (
+        lambda: objectives.AdversarialAutoencoder(D, weight=10.0, hidden=(256, 256)),
+        by(by_hand.adversarial, adversary=discriminator),
     ),
-    "WAE": (
-        lambda: objectives.WAE(10.0, terms.MMD(kernels.InverseMultiquadratic())),
-        lambda: ByHand(wae),
+    "DIPVAE": (lambda: objectives.DIPVAE("II", lambda_od=5.0, lambda_d=5.0), by(by_hand.dip)),
+    "WAE": (of_mmd("WAE", 10.0), by(by_hand.wae)),
+    "InfoVAE": (of_mmd("InfoVAE", 0.5, 10.0), by(by_hand.info)),
+    "Decomposition": (
+        of_mmd("Decomposition", beta=2.0, alpha=10.0),
+        by(functools.partial(by_hand.info, kl_weight=2.0, mmd_weight=10.0)),
     ),
-    "IWAE": (lambda: objectives.IWAE(5), lambda: ByHand(iwae, samples=(5,))),
+    "JointVAE": (
+        lambda: objectives.JointVAE(gamma=30.0, continuous_capacity=5.0, discrete_capacity=1.0),
+        by(by_hand.joint),
+    ),
+    "IWAE": (lambda: objectives.IWAE(5), by(by_hand.iwae)),
+    "MIWAE": (lambda: objectives.MIWAE(samples=3, groups=2), by(by_hand.miwae)),
+    "CIWAE": (lambda: objectives.CIWAE(5, beta=0.5), by(by_hand.ciwae)),
+    "DReG": (lambda: objectives.DReG(5), by(by_hand.dreg)),
+    "GECO": (lambda: objectives.GECO(100.0), geco),
+    "ControlVAE": (lambda: objectives.ControlVAE(16.0), control),
+    "AdaGVAE": (objectives.AdaGVAE, by(by_hand.ada)),
+    "AdaMLVAE": (objectives.AdaMLVAE, by(by_hand.ada_product)),
+    "SlowVAE": (objectives.SlowVAE, by(by_hand.slow)),
+    "SemiSupervisedVAE": (
+        lambda: objectives.SemiSupervisedVAE(classifier(), CLASSES),
+        lambda: ByHand(by_hand.m2, context=CLASSES, classifier=classifier()),
+    ),
 }
+PAIRS = {"AdaGVAE", "AdaMLVAE", "SlowVAE"}
 
 
-def shipped(objective):
-    encoder, decoder = encoders.MLP(784, D), decoders.MLP(D, 784)
-    return disvae.TrainStep(disvae.VAE(encoder, decoder, prior=priors.Normal(D)), objective)
+def model(name):
+    encoder, decoder, prior = encoders.MLP(784, D), decoders.MLP(D, 784), priors.Normal(D)
+    if name == "SemiSupervisedVAE":
+        encoder = encoders.MLP(784, D, context_dim=CLASSES)
+        decoder = decoders.MLP(D, 784, context_dim=CLASSES)
+    elif name == "JointVAE":
+        heads = [(6, posteriors.DiagonalNormal), (4, posteriors.RelaxedCategorical)]
+        head = functools.partial(posteriors.Joint, heads=heads)
+        encoder = encoders.MLP(784, D, posterior=head)
+        prior = priors.Joint([priors.Normal(6), priors.Categorical(4)])
+    return disvae.VAE(encoder, decoder, prior=prior)
 
 
 def stepper(module):
@@ -161,33 +126,49 @@ def stepper(module):
     return step
 
 
+def medians(runs, x, steps):
+    """Milliseconds of each, all in shuffled turns."""
+    spent = {key: [] for key in runs}
+    for turn in range(steps + 10):
+        for key in random.sample(list(runs), len(runs)):
+            start = time.thread_time()
+            runs[key](x)
+            if turn >= 10:
+                spent[key].append(1e3 * (time.thread_time() - start))
+    return {key: statistics.median(values) for key, values in spent.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--only", nargs="*", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--pythae", action="store_true", help="time pythae's models too")
     options = parser.parse_args()
+    if options.pythae:
+        import pythae_models
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    x = torch.rand(BATCH, 784)
-    print(f"{'objective':14} {'by hand, ms':>12} {'disvae, ms':>12} {'ratio':>7} {'more, ms':>9}")
+    print(
+        f"{'ms a step':24}{'by hand':>9}{'disvae':>9}{'ratio':>8}{'more':>7}{'control':>9}", end=""
+    )
+    print(f"{'pythae':>9}{'ratio':>8}" if options.pythae else "")
     for name in options.only:
-        make_objective, make_by_hand = CASES[name]
+        x = torch.rand(BATCH, 2, 784) if name in PAIRS else torch.rand(BATCH, 784)
+        objective, hand = OBJECTIVES[name]
         runs = {
-            "hand": stepper(make_by_hand()),
-            "again": stepper(make_by_hand()),
-            "disvae": stepper(shipped(make_objective())),
+            "hand": stepper(hand()),
+            "again": stepper(hand()),
+            "disvae": stepper(disvae.TrainStep(model(name), objective())),
         }
-        spent = {key: [] for key in runs}
-        for turn in range(options.steps + 10):
-            for key in random.sample(list(runs), len(runs)):
-                start = time.perf_counter()
-                runs[key](x)
-                if turn >= 10:
-                    spent[key].append(1e3 * (time.perf_counter() - start))
-        hand, again, ours = (statistics.median(spent[key]) for key in runs)
-        ratio, control = ours / hand, again / hand
-        print(f"{name:14} {hand:12.2f} {ours:12.2f} {ratio:7.3f} {ours - hand:9.2f}", end="")
-        print(f"   control {control:.3f}", flush=True)
+        if options.pythae and name in pythae_models.MODELS:
+            runs["pythae"] = pythae_models.step_of(name)
+        found = medians(runs, x, options.steps)
+        base, ours = found["hand"], found["disvae"]
+        print(f"{name:24}{base:9.2f}{ours:9.2f}{ours / base:8.3f}{ours - base:7.2f}", end="")
+        print(f"{found['again'] / base:9.3f}", end="")
+        if "pythae" in found:
+            print(f"{found['pythae']:9.2f}{found['pythae'] / base:8.3f}", end="")
+        print(flush=True)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ def table(results: list[dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("pythae_dsprites.jsonl"))
@@ -153,7 +154,7 @@ def main() -> None:
     done = {(r["variant"], r["seed"], r["epochs"]) for r in results}
     dataset = data.DSprites(size=32)
     for seed in options.seeds:
-        for variant in VARIANTS:
+        for variant in options.variants:
             if (variant, seed, options.epochs) not in done:
                 results.append(run(variant, seed, dataset, options.epochs))
                 print(results[-1], flush=True)

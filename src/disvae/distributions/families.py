@@ -87,8 +87,12 @@ class Bernoulli(torch.distributions.Bernoulli):
             return (u < probs).to(probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log masses, or cross-entropies on grey values, of the broadcast shape."""
+        """Log masses, or negative cross-entropies on grey values, of the broadcast shape."""
+        return -self.cross_entropy(value)
+
+    def cross_entropy(self, value: Tensor) -> Tensor:
+        """The negative of :meth:`log_prob`."""
         if self._validate_args:
             self._validate_sample(value)
         logits, value = torch.broadcast_tensors(self.logits, value)
-        return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, value, reduction="none")

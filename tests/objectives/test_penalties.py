@@ -159,9 +159,15 @@ class TestFreeBits:
             ({"threshold": -1.0}, "Expected threshold to be finite and at least 0"),
             ({"threshold": schedules.Linear}, "Expected threshold to be a number or a schedule"),
             ({"threshold": 1.0, "groups": [(0,)], "joint": True}, "but got both"),
-            ({"threshold": 1.0, "groups": [(0, 1), (1,)]}, "hold each dimension from 0 up once"),
-            ({"threshold": 1.0, "groups": [(0, 2)]}, "hold each dimension from 0 up once"),
-            ({"threshold": 1.0, "groups": [(0,), ()]}, "hold each dimension from 0 up once"),
+            (
+                {"threshold": 1.0, "groups": [(0, 1), (1,)]},
+                "from 0 up exactly once",
+            ),
+            ({"threshold": 1.0, "groups": [(0, 2)]}, "from 0 up exactly once"),
+            (
+                {"threshold": 1.0, "groups": [(0,), ()]},
+                "from 0 up exactly once",
+            ),
         ],
     )
     def test_bad_arguments_are_refused(self, arguments, message):

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from disvae import VAE, TrainStep, decoders, encoders, likelihoods, objectives, posteriors, priors
 from disvae import distributions as dist
 from disvae.objectives import Objective, WeightedSum, kernels, terms
-from disvae.objectives.batches import gather, gather_distribution, whole_batch
+from disvae.objectives.batches import gather_distribution, whole_batch
 
 # no other axis has 24, 12 or 8 entries, so a shape tells whether it has one for each datum
 ROWS, LATENT, FEATURES, CLASSES = 24, 4, 6, 3
@@ -213,12 +213,19 @@ def shared_parameters(rank=0, world=1):
     return full.log_prob(ones), full.variance, mixed.log_prob(ones[:2]), one.log_prob(ones)
 
 
-def uneven(rank):
-    try:
-        gather(torch.zeros(8 if rank == 0 else 5, 2))
-    except ValueError as error:
-        return str(error)
-    return None
+def refusals(rank):
+    """What each batch statistic says to 8 data on the first process and 5 on all others."""
+    rows = 8 if rank == 0 else 5
+    told = {}
+    for name, case in WHOLE.items():
+        if name == "Classification":  # which takes each label for itself
+            continue
+        context = torch.eye(CLASSES, dtype=torch.float64)[torch.zeros(rows, dtype=torch.long)]
+        try:
+            build(case)(torch.rand(rows, FEATURES).double(), context if case.conditional else None)
+        except ValueError as error:
+            told[name] = str(error)
+    return told
 
 
 def run(rank, world, folder):
@@ -229,7 +236,7 @@ def run(rank, world, folder):
     )
     found = {name: one_step(case, rank, world) for name, case in CASES.items()}
     shared = shared_parameters(rank, world)
-    torch.save((found, shared, uneven(rank)), f"{folder}/{world}-{rank}.pt")
+    torch.save((found, shared, refusals(rank)), f"{folder}/{world}-{rank}.pt")
     distributed.destroy_process_group()
 
 
@@ -279,7 +286,9 @@ def test_parameters_that_all_data_share_are_not_gathered(found, world):
 @pytest.mark.parametrize("world", WORLDS)
 def test_uneven_shares_are_refused_on_every_process(found, world):
     counts = ", ".join(["8"] + ["5"] * (world - 1))
-    for _, _, error in found[world]:
+    for _, _, told in found[world]:
+        assert WHOLE.keys() - told.keys() == {"Classification"}
+    for error in (error for _, _, told in found[world] for error in told.values()):
         assert "as many data on every process, because batch statistics need the whole" in error
         assert f"but got {counts}; load data with a DistributedSampler" in error
 

@@ -78,6 +78,36 @@ def as_shape(data_shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, 
     return tuple(check_int(size, "each size in data_shape") for size in data_shape)
 
 
+def check_groups(
+    groups: Sequence[Sequence[SupportsIndex]], name: str
+) -> tuple[tuple[int, ...], ...]:
+    """Groups of latent dimensions as tuples, if they hold each dimension from 0 up exactly once.
+
+    Raises:
+        TypeError: If it is no sequence of sequences of integers.
+        ValueError: If a group is empty, or a dimension is missing or named twice.
+
+    Example:
+        >>> check_groups([[0, 2], [1]], "groups")
+        ((0, 2), (1,))
+    """
+    if not isinstance(groups, Sequence) or not all(
+        isinstance(group, Sequence) and not isinstance(group, str) for group in groups
+    ):
+        raise TypeError(
+            f"Expected {name} to be a sequence of groups of dimensions, but got {groups!r:.80}; "
+            f"write e.g. {name}=[(0, 1), (2, 3, 4)]."
+        )
+    found = tuple(tuple(check_int(d, f"each of {name}", minimum=0) for d in g) for g in groups)
+    dims = sorted(d for group in found for d in group)
+    if not dims or not all(found) or dims != list(range(len(dims))):
+        raise ValueError(
+            f"Expected {name} to hold each dimension from 0 up exactly once, and no group empty, "
+            f"but got {found!s:.100}; write e.g. {name}=[(0, 1), (2, 3, 4)]."
+        )
+    return found
+
+
 def check_float(x: Tensor, name: str) -> None:
     """Refuse what is no floating-point tensor.
 

@@ -48,14 +48,25 @@ def gather(x: Tensor, dim: int = 0) -> Tensor:
     return _Gather.apply(x.movedim(dim, 0).contiguous()).movedim(0, dim)
 
 
-def gathered_mean(x: Tensor) -> Tensor:
+def gathered_mean(x: Tensor, rows: int) -> Tensor:
     """The mean over all processes of a tensor that each has, such as its batch's mean.
+
+    Args:
+        x: The tensor of this process.
+        rows: The number of data behind it, which is to be the same on every process.
+
+    Raises:
+        ValueError: If the processes have different numbers of data.
 
     Example:
         >>> import torch
-        >>> gathered_mean(torch.tensor([1.0, 3.0]))  # one process
+        >>> gathered_mean(torch.tensor([1.0, 3.0]), 16)  # one process
         tensor([1., 3.])
     """
+    if process_count() == 1:
+        return x
+    if x.device.type == "cpu":
+        _check_even(rows)
     return gather(x.unsqueeze(0)).mean(0)
 
 

@@ -49,7 +49,7 @@ class GECO(Objective):
         Rezende and Viola, Taming VAEs, 2018, https://arxiv.org/abs/1810.00597, algorithm 1.
     """
 
-    paper = "Taming VAEs, 2018, https://arxiv.org/abs/1810.00597"
+    paper = "Rezende and Viola, Taming VAEs, 2018, https://arxiv.org/abs/1810.00597"
     average: Tensor
     started: Tensor
 
@@ -75,7 +75,7 @@ class GECO(Objective):
         multiplier = log_multiplier.detach().clamp(-_LIMIT, _LIMIT).exp()
         total = kl + multiplier * violation
         if self.training:
-            push = self._push(violation.detach())
+            push = self._push(violation.detach(), len(out.x))
             # of value 0: only the gradient counts, with its sign flipped
             total = total - (log_multiplier - log_multiplier.detach()) * push
         values = {
@@ -85,9 +85,9 @@ class GECO(Objective):
         }
         return Losses(total, values)
 
-    def _push(self, violation: Tensor) -> Tensor:
+    def _push(self, violation: Tensor, rows: int) -> Tensor:
         """The moving average of the constraint; 0 where the multiplier is at its limit already."""
-        violation = gathered_mean(violation).to(self.average.dtype)
+        violation = gathered_mean(violation, rows).to(self.average.dtype)
         moved = torch.where(
             self.started, torch.lerp(violation, self.average, self.decay), violation
         )
@@ -146,7 +146,8 @@ class ControlVAE(Objective):
     """
 
     paper = (
-        "ControlVAE: Controllable Variational Autoencoder, 2020, https://arxiv.org/abs/2004.05988"
+        "Shao et al., ControlVAE: Controllable Variational Autoencoder, 2020, "
+        "https://arxiv.org/abs/2004.05988"
     )
     integral: Tensor
     beta: Tensor
@@ -177,14 +178,16 @@ class ControlVAE(Objective):
     def loss(self, out: VAEOutput, step: StepNumber = None) -> Losses:
         """The reconstruction and the KL of one pass, weighted by the controller."""
         reconstruction, kl = self.reconstruction(out).mean(), self.kl(out).mean()
-        beta = self._controlled(kl.detach(), step) if self.training else self.beta.clone()
+        beta = (
+            self._controlled(kl.detach(), len(out.x), step) if self.training else self.beta.clone()
+        )
         values = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "beta": beta}
         return Losses(reconstruction + beta * kl, values)
 
-    def _controlled(self, kl: Tensor, step: StepNumber) -> Tensor:
+    def _controlled(self, kl: Tensor, rows: int, step: StepNumber) -> Tensor:
         """The β of this step, which moves the state of the controller."""
         target = self.target(step) if callable(self.target) else self.target
-        error = (target - gathered_mean(kl)).to(self.integral.dtype)
+        error = (target - gathered_mean(kl, rows)).to(self.integral.dtype)
         room = self.max_beta - self.min_beta
         integral = (self.integral - self.ki * error).clamp(-self.kp, room)
         beta = (self.kp * torch.sigmoid(-error) + integral).clamp(0.0, room) + self.min_beta

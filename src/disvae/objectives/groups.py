@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from disvae.nn import check_int
+from disvae.nn import check_groups
 from disvae.objectives import terms
 from disvae.objectives.aggregate import Estimator, grouped_log_density
 from disvae.objectives.base import Weight, WeightedSum
@@ -38,10 +38,11 @@ class HFVAE(WeightedSum):
         beta: The weight of the total correlation between groups, a number or a schedule.
         gamma: The weight of the total correlation within groups, a number or a schedule.
         delta: The weight of the dimension-wise KL, a number or a schedule.
+        estimator: ``"weighted"``, ``"stratified"``, ``"batch"`` or ``"leave-one-out"``.
 
     Raises:
-        ValueError: If the groups do not take every dimension once, ``dataset_size`` is below 1, or
-            a weight is negative, NaN or infinite.
+        ValueError: If the groups do not take every dimension once, ``dataset_size`` is below 1,
+            there is no such estimator, or a weight is negative, NaN or infinite.
         TypeError: If ``groups`` is no sequence of sequences of integers.
 
     Example:
@@ -53,7 +54,10 @@ class HFVAE(WeightedSum):
         https://arxiv.org/abs/1804.02086.
     """
 
-    paper = "Structured Disentangled Representations, 2019, https://arxiv.org/abs/1804.02086"
+    paper = (
+        "Esmaeili et al., Structured Disentangled Representations, 2019, "
+        "https://arxiv.org/abs/1804.02086"
+    )
 
     def __init__(
         self,
@@ -64,13 +68,15 @@ class HFVAE(WeightedSum):
         beta: Weight,
         gamma: Weight = 1.0,
         delta: Weight = 1.0,
+        estimator: Estimator = "weighted",
     ) -> None:
+        given = groups, dataset_size, estimator
         super().__init__(
             reconstruction=(1.0, terms.Reconstruction()),
-            mutual_information=(alpha, _MutualInformation(groups, dataset_size)),
-            between_groups=(beta, _BetweenGroups(groups, dataset_size)),
-            within_groups=(gamma, _WithinGroups(groups, dataset_size)),
-            dimensionwise_kl=(delta, _DimensionwiseKL(groups, dataset_size)),
+            mutual_information=(alpha, _MutualInformation(*given)),
+            between_groups=(beta, _BetweenGroups(*given)),
+            within_groups=(gamma, _WithinGroups(*given)),
+            dimensionwise_kl=(delta, _DimensionwiseKL(*given)),
         )
 
 
@@ -80,11 +86,9 @@ class _Grouped(nn.Module):
     dataset_size: int
     estimator: Estimator
 
-    def __init__(
-        self, groups: Groups, dataset_size: int, estimator: Estimator = "weighted"
-    ) -> None:
+    def __init__(self, groups: Groups, dataset_size: int, estimator: Estimator) -> None:
         super().__init__(dataset_size, estimator)  # of the term that it is mixed into
-        self.groups = _checked(groups)
+        self.groups = check_groups(groups, "groups")
 
     def _log_q(self, out: VAEOutput) -> tuple[Tensor, Tensor]:
         joint, each, _ = self._log_q_of_groups(out)
@@ -122,21 +126,3 @@ class _WithinGroups(_Grouped, terms.TotalCorrelation):
     def forward(self, out: VAEOutput) -> Tensor:
         _, each, of_groups = self._log_q_of_groups(whole_batch(out))
         return of_groups.sum(-1) - each.sum(-1)
-
-
-def _checked(groups: Groups) -> tuple[tuple[int, ...], ...]:
-    if not isinstance(groups, Sequence) or not all(
-        isinstance(group, Sequence) and not isinstance(group, str) for group in groups
-    ):
-        raise TypeError(
-            "Expected groups to be a sequence of groups of dimensions, but got something else; "
-            "write e.g. [(0, 1), (2, 3, 4)]."
-        )
-    found = tuple(tuple(check_int(d, "each dimension", minimum=0) for d in g) for g in groups)
-    dims = sorted(d for group in found for d in group)
-    if not dims or dims != list(range(len(dims))) or not all(found):
-        raise ValueError(
-            f"Expected every dimension in exactly one group, and no group empty, but got "
-            f"{found!r:.120}; write e.g. [(0, 1), (2, 3, 4)]."
-        )
-    return found

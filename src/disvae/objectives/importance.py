@@ -57,7 +57,10 @@ class IWAE(Objective):
         equation 8.
     """
 
-    paper = "Importance Weighted Autoencoders, 2016, https://arxiv.org/abs/1509.00519"
+    paper = (
+        "Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016, "
+        "https://arxiv.org/abs/1509.00519"
+    )
 
     def __init__(self, samples: int) -> None:
         super().__init__()
@@ -124,7 +127,7 @@ class MIWAE(IWAE):
     """
 
     paper = (
-        "Tighter Variational Bounds are Not Necessarily Better, 2018, "
+        "Rainforth et al., Tighter Variational Bounds are Not Necessarily Better, 2018, "
         "https://arxiv.org/abs/1802.04537"
     )
 
@@ -219,8 +222,8 @@ class DReG(IWAE):
     """
 
     paper = (
-        "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, 2018, "
-        "https://arxiv.org/abs/1810.04152"
+        "Tucker et al., Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, "
+        "2018, https://arxiv.org/abs/1810.04152"
     )
 
     def _posterior(self, out: VAEOutput) -> Distribution:

@@ -97,7 +97,7 @@ class AdaGVAE(_Pairs):
     """
 
     paper = (
-        "Weakly-Supervised Disentanglement Without Compromises, 2020, "
+        "Locatello et al., Weakly-Supervised Disentanglement Without Compromises, 2020, "
         "https://arxiv.org/abs/2002.02886"
     )
 
@@ -210,8 +210,8 @@ class SlowVAE(_Pairs):
     """
 
     paper = (
-        "Towards Nonlinear Disentanglement in Natural Data with Temporal Sparse Coding, 2021, "
-        "https://arxiv.org/abs/2007.10930"
+        "Klindt et al., Towards Nonlinear Disentanglement in Natural Data with Temporal Sparse "
+        "Coding, 2021, https://arxiv.org/abs/2007.10930"
     )
 
     def __init__(self, gamma: Weight = 10.0, *, rate: float = 6.0, beta: Weight = 1.0) -> None:

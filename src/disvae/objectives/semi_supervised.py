@@ -71,7 +71,7 @@ class SemiSupervisedVAE(WeightedSum):
     """
 
     paper = (
-        "Semi-supervised Learning with Deep Generative Models, 2014, "
+        "Kingma et al., Semi-supervised Learning with Deep Generative Models, 2014, "
         "https://arxiv.org/abs/1406.5298"
     )
     log_prior: Tensor

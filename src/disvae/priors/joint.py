@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from disvae import distributions
-from disvae.nn import call_part, check_int, check_vector, check_widths
+from disvae.nn import call_part, check_groups, check_int, check_vector, check_widths
 from disvae.priors.spherical import LpSpherical
 
 
@@ -194,10 +194,4 @@ def _dims(given: Sequence[int | Sequence[int]], blocks: int) -> list[list[int]]:
         else:
             start = sum(map(len, found))
             found.append(list(range(start, start + check_int(entry, "dims"))))
-    named = sorted(d for dims in found for d in dims)
-    if not all(found) or named != list(range(len(named))):
-        raise ValueError(
-            f"Expected the blocks to name each dimension from 0 on exactly once, but got "
-            f"{found!s:.120}; give every dimension to one prior."
-        )
-    return found
+    return [list(dims) for dims in check_groups(found, "dims")]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from disvae.distributions import Joint, RelaxedCategorical, is_factorised, kl, marginals
-from disvae.nn import check_int
+from disvae.nn import check_groups, check_int
 from disvae.objectives.base import Schedule
 from disvae.objectives.batches import gathered_mean
 from disvae.objectives.schedules import StepNumber, check_weight
@@ -76,7 +76,7 @@ class FreeBits(nn.Module):
                 "all dimensions."
             )
         self.joint = joint
-        self.groups = None if groups is None else _checked_groups(groups)
+        self.groups = None if groups is None else check_groups(groups, "groups")
         number = None if self.groups is None else torch.tensor(_group_of_each(self.groups))
         self.register_buffer("_group", number, persistent=False)
 
@@ -95,7 +95,7 @@ class FreeBits(nn.Module):
             _check_factorised(out.prior, "prior")
             each = kl(marginals(out.posterior), marginals(out.prior), out.z)
         # a mean over the processes' means: gathering these few numbers is enough
-        each = gathered_mean(each.flatten(0, -2).mean(0))
+        each = gathered_mean(each.flatten(0, -2).mean(0), len(out.x))
         if self.groups is not None:
             if len(each) != len(self._group):
                 raise ValueError(
@@ -164,7 +164,7 @@ class Capacity(nn.Module):
 
     def forward(self, out: VAEOutput, step: StepNumber = None) -> Tensor:
         """The value of the batch at a step."""
-        mean = gathered_mean(self._divergence(out).mean())
+        mean = gathered_mean(self._divergence(out).mean(), len(out.x))
         return (mean - _nats(self.target, step)).abs()
 
     def _divergence(self, out: VAEOutput) -> Tensor:
@@ -209,19 +209,6 @@ def _checked_nats(value: float | Schedule, name: str) -> float | Schedule:
 def _nats(value: float | Schedule, step: StepNumber) -> Tensor | float:
     """The number at a step."""
     return value(step) if callable(value) else value
-
-
-def _checked_groups(groups: Sequence[Sequence[SupportsIndex]]) -> tuple[tuple[int, ...], ...]:
-    found = tuple(
-        tuple(check_int(d, "each dimension in groups", minimum=0) for d in g) for g in groups
-    )
-    dims = sorted(d for group in found for d in group)
-    if not dims or not all(found) or dims != list(range(len(dims))):
-        raise ValueError(
-            f"Expected groups that hold each dimension from 0 up once, but got {found!s:.100}; "
-            f"write e.g. groups=[(0, 1), (2, 3)]."
-        )
-    return found
 
 
 def _group_of_each(groups: tuple[tuple[int, ...], ...]) -> list[int]:

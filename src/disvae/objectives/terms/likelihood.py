@@ -90,7 +90,7 @@ class OptimalSigmaReconstruction(nn.Module):
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of the batch."""
         error = (out.x - decoded_mean(out.likelihood)).square().mean()
-        error = gathered_mean(error)
+        error = gathered_mean(error, len(out.x))
         variance = error.clamp(min=self.minimum**2)
         values = math.prod(out.likelihood.event_shape)
         return 0.5 * values * ((2 * math.pi * variance).log() + error / variance)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -38,10 +39,13 @@ class VAEOutput:
     def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What several terms need of one pass, computed by the first of them that asks.
 
+        With gradients and without them are computed apart.
+
         Args:
             key: What is computed, with all that it depends on beside this pass.
             compute: Computes it.
         """
+        key = key, torch.is_grad_enabled()
         if key not in self._cache:
             self._cache[key] = compute()
         return self._cache[key]

@@ -1,8 +1,10 @@
 """One training step as a module: what is compiled, wrapped for several devices, and optimised."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from disvae.model import VAE
@@ -62,7 +64,19 @@ class TrainStep(nn.Module):
                 values. Under ``torch.compile`` pass a tensor: an int compiles anew at every step.
             **keywords: What the objective takes beside these, such as ``labels``.
         """
+        if keywords and not torch.compiler.is_compiling():
+            _check_keywords(self.objective, keywords)
         return self.objective(self.model, x, context=context, step=step, **keywords)
+
+
+def _check_keywords(objective: Objective, keywords: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(objective.forward).parameters
+    unknown = [name for name in keywords if name not in parameters]
+    if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        raise TypeError(
+            f"Expected keywords that {type(objective).__name__} takes, but it takes no "
+            f"{unknown[0]}; leave it out, or add a term that uses it to a WeightedSum."
+        )
 
 
 def param_groups(
@@ -92,6 +106,11 @@ def param_groups(
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.001, 0.0001]
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"Expected module to be an nn.Module, but got {type(module).__name__}; "
+            f"pass the TrainStep, so that an objective's own parameters are among them."
+        )
     settings = {} if settings is None else settings
     if not isinstance(settings, Mapping) or not all(
         isinstance(keywords, Mapping) for keywords in settings.values()

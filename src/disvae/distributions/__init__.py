@@ -19,7 +19,7 @@ from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.shaped import GeneralizedNormal, StudentT
 from disvae.distributions.spherical import HypersphericalUniform, PowerSpherical
 from disvae.distributions.summaries import is_factorised, marginals, point, quantile
-from disvae.distributions.wrapping import base_of
+from disvae.distributions.wrapping import base_of, is_normal
 
 __all__ = [
     "Bernoulli",
@@ -48,6 +48,7 @@ __all__ = [
     "equal_mixture",
     "has_closed_form",
     "is_factorised",
+    "is_normal",
     "kl",
     "log_ratio",
     "marginals",

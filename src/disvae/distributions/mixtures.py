@@ -8,7 +8,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, co
 
 from disvae.distributions.families import Normal, Shape
 from disvae.distributions.noise import categorical, noise
-from disvae.distributions.wrapping import base_of
+from disvae.distributions.wrapping import base_of, is_normal
 
 
 class Mixture(MixtureSameFamily):
@@ -173,7 +173,7 @@ def equal_mixture(d: Distribution, like: Tensor) -> Distribution:
         tensor(-1.4189)
     """
     base = base_of(d)
-    if isinstance(base, torch.distributions.Normal):
+    if is_normal(base):
         return GaussianMixture(torch.zeros_like(base.loc[..., 0]), base.loc, base.scale)
     weights = Categorical(logits=like.new_zeros(d.batch_shape), validate_args=False)
     return Mixture(weights, d, validate_args=False)

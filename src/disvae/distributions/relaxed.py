@@ -24,7 +24,9 @@ class RelaxedCategorical(Distribution):
     probabilities :math:`\pi`, which are those of its largest coordinate at any temperature.
 
     Coordinates below 1e-37 (in float32) are taken as that in the density, so that its logarithm and
-    gradient stay finite where a sample is one-hot to the last digit.
+    gradient stay finite where a sample is one-hot to the last digit. Log probabilities below
+    :math:`-80\lambda` are taken as that too: samples could not show them, and a sampled divergence
+    would fall without end as they do.
 
     Args:
         logits: Unnormalised log probabilities, ``(..., K)``.
@@ -54,9 +56,11 @@ class RelaxedCategorical(Distribution):
     has_rsample = True
 
     def __init__(self, logits: Tensor, temperature: Tensor | float) -> None:
-        self.logits = logits.log_softmax(-1)
         temperature = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
         self.temperature = temperature.expand(logits.shape[:-1])
+        # 5 % above the floor of log z times the temperature
+        floor = 0.95 * _log_floor(logits.dtype) * self.temperature.unsqueeze(-1)
+        self.logits = logits.log_softmax(-1).maximum(floor).log_softmax(-1)
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Shape, _instance: Distribution | None = None) -> Distribution:
@@ -87,10 +91,15 @@ class RelaxedCategorical(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of points of the simplex."""
-        # 16 times the smallest normal number: the gradient 1/z then fits the dtype too
-        log_z = value.clamp(min=16 * torch.finfo(value.dtype).tiny).log()
+        log_z = value.clamp(min=math.exp(_log_floor(value.dtype))).log()
         categories = self.event_shape[0]
         temperature = self.temperature.unsqueeze(-1)
         log_scale = math.lgamma(categories) + (categories - 1) * self.temperature.log()
         scores = self.logits - temperature * log_z
         return log_scale + (scores - log_z).sum(-1) - categories * scores.logsumexp(-1)
+
+
+def _log_floor(dtype: torch.dtype) -> float:
+    """The least logarithm of a coordinate."""
+    # 16 times the smallest normal number: the gradient 1/z then fits the dtype too
+    return math.log(16 * torch.finfo(dtype).tiny)

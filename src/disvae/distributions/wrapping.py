@@ -1,6 +1,8 @@
 """What lies below ``Independent``."""
 
-from torch.distributions import Distribution, Independent
+from typing import TypeGuard
+
+from torch.distributions import Distribution, Independent, Normal
 
 
 def base_of(d: Distribution) -> Distribution:
@@ -15,3 +17,16 @@ def base_of(d: Distribution) -> Distribution:
     while isinstance(d, Independent):
         d = d.base_dist
     return d
+
+
+def is_normal(d: Distribution) -> TypeGuard[Normal]:
+    r"""Whether it is a normal distribution, with the density of one.
+
+    A subclass that computes a log density of its own is none: forms for normals would pass it by.
+
+    Example:
+        >>> import torch
+        >>> is_normal(torch.distributions.Normal(0.0, 1.0))
+        True
+    """
+    return isinstance(d, Normal) and type(d).log_prob is Normal.log_prob

@@ -95,7 +95,8 @@ def check_groups(
         isinstance(group, Sequence) and not isinstance(group, str) for group in groups
     ):
         raise TypeError(
-            f"Expected {name} to be a sequence of groups of dimensions, but got {groups!r:.80}; "
+            f"Expected {name} to be a sequence of groups of dimensions, but got "
+            f"{type(groups).__name__}; "
             f"write e.g. {name}=[(0, 1), (2, 3, 4)]."
         )
     found = tuple(tuple(check_int(d, f"each of {name}", minimum=0) for d in g) for g in groups)

@@ -21,10 +21,10 @@ estimator          :math:`W_{ii}`             :math:`W_{ij}`           published
 * weighted: too low by :math:`\log B` where posteriors do not overlap, by :math:`\log N` where they
   coincide. The total correlation, with one joint density and D marginals, is therefore too high by
   :math:`(D - 1)\log B` to :math:`D\log N - \log B`, about :math:`(D - 1)\log N` in practice.
-* stratified: the density itself is unbiased, for rows sum to 1 in expectation over batches; its
-  logarithm is low where few posteriors overlap, and exact when the batch is the data set. (The
-  published form gives one of the others, chosen at random, another weight; this is its mean over
-  that choice, which has the same expectation and a lower variance.)
+* stratified: the density itself is unbiased, for rows sum to 1 and the others of a batch are
+  drawn alike; its logarithm is low where few posteriors overlap, and exact when the batch is the
+  data set. (The published form gives one of the others, chosen at random, another weight; this is
+  its mean over that choice, which has the same expectation and a lower variance.)
 * batch: too high, by up to :math:`\log(N/B)` where posteriors do not overlap.
 * leave-one-out: too low without bound where posteriors do not overlap; :math:`I_q(x; z)` is an
   upper bound, where "batch" gives a lower one.
@@ -43,6 +43,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, Normal
 
 from disvae.distributions import (
@@ -50,6 +51,7 @@ from disvae.distributions import (
     MultivariateNormal,
     base_of,
     is_factorised,
+    is_normal,
     marginals,
 )
 from disvae.distributions.multivariate import DEPENDENT_NORMALS
@@ -66,7 +68,7 @@ def check_estimator(estimator: Estimator) -> Estimator:
     Raises:
         ValueError: If there is none.
     """
-    if estimator not in _ESTIMATORS:
+    if not isinstance(estimator, str) or estimator not in _ESTIMATORS:
         raise ValueError(
             f"Expected estimator to be one of {', '.join(map(repr, _ESTIMATORS))}, but got "
             f"{estimator!r:.60}; the first is the choice of the β-TCVAE paper."
@@ -159,7 +161,7 @@ def _log_sums(out: VAEOutput, extra: float, groups: Groups) -> tuple[Tensor, Ten
     """Log sums of the posteriors at every sample, its own with an extra log weight."""
     q, z = out.posterior, out.z
     base = base_of(q)
-    if isinstance(base, Normal) and not is_transformed():
+    if is_normal(base) and not is_transformed():
         return _normal_log_sums(z, base, extra, groups)
     z = z.unsqueeze(-2)
     each = marginals(q).log_prob(z)
@@ -260,6 +262,7 @@ class NormalLogSums(torch.autograd.Function):
         ctx.save_for_backward(z, loc, scale, *output)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients by samples, means and scales."""
         z, loc, scale, log_joint, log_each, log_groups = ctx.saved_tensors

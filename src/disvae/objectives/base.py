@@ -4,17 +4,22 @@ import dataclasses
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import NamedTuple
 
 from torch import Size, Tensor, nn
 
 from disvae.model import VAE
 from disvae.objectives.batches import process_count
-from disvae.objectives.schedules import StepNumber, check_weight
+from disvae.objectives.schedules import (
+    Schedule,
+    StepNumber,
+    check_step,
+    check_weight,
+    value_at,
+)
 from disvae.output import VAEOutput
 
-Schedule = Callable[[StepNumber], Tensor | float]
 Weight = float | Schedule
 
 
@@ -123,7 +128,7 @@ class WeightedSum(Objective):
                     f"Expected the term of {name} to be an nn.Module, but got "
                     f"{type(term).__name__}; pass an instance, not a class or a function."
                 )
-            self.weights[name] = _checked_weight(weight, name)
+            self.weights[name] = checked_weight(weight, name)
             self.terms[name] = term
             if "step" in inspect.signature(term.forward).parameters:
                 self._scheduled.add(name)
@@ -153,11 +158,7 @@ class WeightedSum(Objective):
 
     def loss(self, out: VAEOutput, step: StepNumber = None) -> Losses:
         """The weighted sum of all terms of one pass."""
-        if isinstance(step, Tensor) and step.ndim:
-            raise ValueError(
-                f"Expected step to be one number, but got a tensor of shape {tuple(step.shape)}; "
-                f"pass torch.tensor(step)."
-            )
+        check_step(step)
         summands: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for name, term in self.terms.items():
@@ -166,7 +167,7 @@ class WeightedSum(Objective):
             _check_value(value, out, name)
             value = value.mean()
             values[name] = value.detach()
-            weight = self._weight(name, step)
+            weight = value_at(self.weights[name], step, name)
             if isinstance(weight, Tensor):
                 summands.append(weight.to(value.dtype) * value)
             elif weight != 0:
@@ -179,14 +180,6 @@ class WeightedSum(Objective):
             return Losses(out.z.new_zeros(()), values)
         return Losses(functools.reduce(operator.add, summands), values)
 
-    def _weight(self, name: str, step: StepNumber) -> Tensor | float:
-        """The weight at a step; a number was checked when it was given."""
-        given = self.weights[name]
-        if not callable(given):
-            return given
-        weight = given(step)
-        return weight if isinstance(weight, Tensor) else check_weight(weight, name)
-
     def __str__(self) -> str:
         parts = []
         for name, weight in self.weights.items():
@@ -197,7 +190,7 @@ class WeightedSum(Objective):
 
 def _check_name(name: str, names: Container[str]) -> None:
     """Refuse names that would hide an attribute or another logged value."""
-    taken = name == "total" or hasattr(nn.ModuleDict, name) or f"{name}_auxiliary" in names
+    taken = name == "total" or hasattr(nn.ModuleDict(), name) or f"{name}_auxiliary" in names
     if taken or not name.isidentifier():
         raise ValueError(
             f"Expected the name of a term to be a free identifier, but got {name!r}; "
@@ -205,14 +198,15 @@ def _check_name(name: str, names: Container[str]) -> None:
         )
 
 
-def _checked_weight(weight: Weight, name: str) -> Weight:
+def checked_weight(weight: Weight, name: str) -> Weight:
+    """A weight, if it is a number that can weigh a term, or a schedule."""
     if not callable(weight):
         return check_weight(weight, name)
     if isinstance(weight, type | nn.Module):
         raise TypeError(
-            f"Expected the weight of {name} to be a number or a schedule, but got "
+            f"Expected {name} to be a number or a schedule, but got "
             f"{weight.__name__ if isinstance(weight, type) else type(weight).__name__}; "
-            f"write {name}=(weight, term)."
+            f"make one, as in schedules.Linear(0.0, 1.0, steps=1000)."
         )
     return weight
 

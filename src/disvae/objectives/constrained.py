@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from disvae.objectives import terms
-from disvae.objectives.base import Losses, Objective, Schedule
+from disvae.objectives.base import Losses, Objective, checked_weight
 from disvae.objectives.batches import gathered_mean
-from disvae.objectives.schedules import StepNumber, check_weight
+from disvae.objectives.schedules import Schedule, StepNumber, check_number, check_step, value_at
 from disvae.output import VAEOutput
 
 
@@ -55,8 +55,8 @@ class GECO(Objective):
 
     def __init__(self, target: float, *, decay: float = 0.99) -> None:
         super().__init__()
-        self.target = _check_number(target, "target")
-        self.decay = check_weight(decay, "decay")
+        self.target = check_number(target, "target", least=-math.inf)
+        self.decay = check_number(decay, "decay")
         if self.decay >= 1:
             raise ValueError(
                 f"Expected decay to be at least 0 and below 1, but got {decay}; "
@@ -91,8 +91,10 @@ class GECO(Objective):
         moved = torch.where(
             self.started, torch.lerp(violation, self.average, self.decay), violation
         )
+        # one bad batch would stay in the average for ever
+        moved = torch.where(violation.isfinite(), moved, self.average)
         self.average.copy_(moved)
-        self.started.fill_(True)
+        self.started.logical_or_(violation.isfinite())
         log_multiplier = self.log_multiplier.detach()
         outwards = (log_multiplier.abs() >= _LIMIT) & (log_multiplier * moved > 0)
         return torch.where(outwards, 0.0, moved)
@@ -162,10 +164,10 @@ class ControlVAE(Objective):
         max_beta: float = 100.0,
     ) -> None:
         super().__init__()
-        self.target = target if callable(target) else check_weight(target, "target")
-        self.kp, self.ki = check_weight(kp, "kp"), check_weight(ki, "ki")
-        self.min_beta = check_weight(min_beta, "min_beta")
-        self.max_beta = check_weight(max_beta, "max_beta")
+        self.target = checked_weight(target, "target")
+        self.kp, self.ki = check_number(kp, "kp"), check_number(ki, "ki")
+        self.min_beta = check_number(min_beta, "min_beta")
+        self.max_beta = check_number(max_beta, "max_beta")
         if self.max_beta <= self.min_beta:
             raise ValueError(
                 f"Expected max_beta to be above min_beta, but got {max_beta} and {min_beta}; "
@@ -177,17 +179,20 @@ class ControlVAE(Objective):
 
     def loss(self, out: VAEOutput, step: StepNumber = None) -> Losses:
         """The reconstruction and the KL of one pass, weighted by the controller."""
+        check_step(step)
         reconstruction, kl = self.reconstruction(out).mean(), self.kl(out).mean()
-        beta = (
-            self._controlled(kl.detach(), len(out.x), step) if self.training else self.beta.clone()
-        )
+        beta = self.beta.clone()
+        if self.training:
+            beta = self._controlled(kl.detach(), len(out.x), step)
         values = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "beta": beta}
         return Losses(reconstruction + beta * kl, values)
 
     def _controlled(self, kl: Tensor, rows: int, step: StepNumber) -> Tensor:
         """The β of this step, which moves the state of the controller."""
-        target = self.target(step) if callable(self.target) else self.target
+        target = value_at(self.target, step, "target")
         error = (target - gathered_mean(kl, rows)).to(self.integral.dtype)
+        # one bad batch would stay in the integral for ever
+        error = torch.where(error.isfinite(), error, 0.0)
         room = self.max_beta - self.min_beta
         integral = (self.integral - self.ki * error).clamp(-self.kp, room)
         beta = (self.kp * torch.sigmoid(-error) + integral).clamp(0.0, room) + self.min_beta
@@ -198,13 +203,3 @@ class ControlVAE(Objective):
     def __str__(self) -> str:
         target = self.target if callable(self.target) else f"{self.target:g}"
         return f"reconstruction + β(kl → {target})·kl"
-
-
-def _check_number(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(
-            f"Expected {name} to be a number, but got {type(value).__name__}; pass a plain float."
-        )
-    if not math.isfinite(value):
-        raise ValueError(f"Expected {name} to be finite, but got {value}; pass nats per datum.")
-    return float(value)

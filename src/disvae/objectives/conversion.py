@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from disvae.nn import as_shape, check_int
-from disvae.objectives.schedules import check_weight
+from disvae.objectives.schedules import check_number
 
 Source = Literal[
     "pythae",
@@ -92,13 +92,13 @@ def convert_beta(
         Higgins et al., β-VAE: Learning Basic Visual Concepts with a Constrained Variational
         Framework, 2017, https://openreview.net/forum?id=Sy2fzU9gl, section 4.2.
     """
-    value = check_weight(value, "value")
-    if source not in _FACTORS:
+    value = check_number(value, "value")
+    if not isinstance(source, str) or source not in _FACTORS:
         raise ValueError(
             f"Expected source to be one of {', '.join(map(repr, _FACTORS))}, but got "
             f"{source!r:.60}; for others compare one loss by hand."
         )
-    if likelihood not in ("normal", "bernoulli"):
+    if not isinstance(likelihood, str) or likelihood not in ("normal", "bernoulli"):
         raise ValueError(
             f"Expected likelihood to be 'normal' or 'bernoulli', but got {likelihood!r:.60}; "
             f"it says which loss of {source} is meant."

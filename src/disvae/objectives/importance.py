@@ -21,7 +21,7 @@ from torch.distributions import Distribution
 from disvae.distributions import log_ratio
 from disvae.nn import check_int
 from disvae.objectives.base import Losses, Objective
-from disvae.objectives.schedules import StepNumber, check_weight
+from disvae.objectives.schedules import StepNumber, check_number
 from disvae.output import VAEOutput
 
 
@@ -77,7 +77,7 @@ class IWAE(Objective):
         reconstruction = -out.likelihood.log_prob(out.x)
         kl = log_ratio(self._posterior(out), out.prior, out.z)
         log_weight = -(reconstruction + kl)
-        self._weigh(out.z, log_weight)
+        self._weigh(out, log_weight)
         bound = (math.log(log_weight.shape[-2]) - log_weight.logsumexp(-2)).mean()
         values = {
             "importance_weighted": bound.detach(),
@@ -90,7 +90,7 @@ class IWAE(Objective):
         """The posterior whose density weighs the samples."""
         return out.posterior
 
-    def _weigh(self, z: Tensor, log_weight: Tensor) -> None:
+    def _weigh(self, out: VAEOutput, log_weight: Tensor) -> None:
         """Change the gradient that reaches the samples; here it is left as it is."""
 
     def _total(self, bound: Tensor, log_weight: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ class CIWAE(IWAE):
 
     def __init__(self, samples: int, beta: float) -> None:
         super().__init__(samples)
-        self.beta = check_weight(beta, "beta")
+        self.beta = check_number(beta, "beta")
         if self.beta > 1:
             raise ValueError(
                 f"Expected beta to be the share of the ELBO, from 0 to 1, but got {beta}; "
@@ -229,11 +229,13 @@ class DReG(IWAE):
     def _posterior(self, out: VAEOutput) -> Distribution:
         return _constant(out.posterior)
 
-    def _weigh(self, z: Tensor, log_weight: Tensor) -> None:
+    def _weigh(self, out: VAEOutput, log_weight: Tensor) -> None:
+        z = out.z
         if z.requires_grad:
             # the gradient of log Σ w brings the first factor, and reaches z from all sides at once
             share = log_weight.detach().softmax(-2).unsqueeze(-1)
-            z.register_hook(lambda gradient: gradient * share)
+            # once for each pass, however often its loss is taken
+            out.shared("doubly reparameterised", lambda: z.register_hook(lambda g: g * share))
 
     def __str__(self) -> str:
         return f"{super().__str__()}, doubly reparameterised"

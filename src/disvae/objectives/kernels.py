@@ -20,14 +20,7 @@ class MultiScale:
     def __init__(self, scales: Sequence[float] | None = None) -> None:
         if isinstance(scales, int | float):
             scales = (scales,)
-        self.scales = None if scales is None else tuple(float(scale) for scale in scales)
-        if self.scales is not None and not (
-            self.scales and all(0 < scale < math.inf for scale in self.scales)
-        ):
-            raise ValueError(
-                f"Expected scales to be positive finite numbers, but got {self.scales}; "
-                f"pass e.g. scales=(0.5, 1.0, 2.0), or none for those relative to latent_dim."
-            )
+        self.scales = None if scales is None else _checked(scales)
 
     def __repr__(self) -> str:
         scales = "" if self.scales is None else ", ".join(f"{scale:g}" for scale in self.scales)
@@ -48,6 +41,22 @@ class MultiScale:
     ) -> None:
         """Add ``k(s) @ weight`` to sums, and overwrite slope by ``-k'(s)``; s is not kept."""
         raise NotImplementedError
+
+
+def _checked(scales: Sequence[float]) -> tuple[float, ...]:
+    mend = "pass e.g. scales=(0.5, 1.0, 2.0), or none for those relative to latent_dim."
+    if not isinstance(scales, Sequence) or not all(
+        isinstance(scale, int | float) and not isinstance(scale, bool) for scale in scales
+    ):
+        raise TypeError(f"Expected scales to be numbers, but got {type(scales).__name__}; {mend}")
+    found = tuple(float(scale) for scale in scales)
+    # squares beyond these would leave the range of float32
+    if not found or not all(1e-15 <= scale <= 1e15 for scale in found):
+        raise ValueError(
+            f"Expected scales to be positive numbers from 1e-15 to 1e15, but got {found!s:.80}; "
+            f"{mend}"
+        )
+    return found
 
 
 class RBF(MultiScale):

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, kl_divergence
 
-from disvae.distributions import Normal, base_of, kl
+from disvae.distributions import Normal, base_of, is_normal, kl
 from disvae.model import VAE
+from disvae.nn import check_context_type
 from disvae.objectives import terms
 from disvae.objectives.base import Losses, Weight, WeightedSum
-from disvae.objectives.schedules import StepNumber, check_weight
+from disvae.objectives.schedules import StepNumber, check_number
 from disvae.output import VAEOutput
 
 
@@ -39,6 +40,13 @@ class _Pairs(WeightedSum):
                 f"join two batches with torch.stack((first, second), dim=1)."
             )
         if context is not None:
+            check_context_type(context)
+            batch = len(x)
+            if context.shape[:-1] not in ((batch,), (batch, 2)):
+                raise ValueError(
+                    f"Expected a context of shape ({batch}, C) or ({batch}, 2, C), but got "
+                    f"{tuple(context.shape)}; give one row for each pair, or for each member."
+                )
             context = (
                 context.repeat_interleave(2, 0) if context.ndim == 2 else context.flatten(0, 1)
             )
@@ -234,7 +242,7 @@ class _LaplaceTransition(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = check_weight(rate, "rate")
+        self.rate = check_number(rate, "rate")
         if not self.rate:
             raise ValueError(
                 "Expected rate to be positive, but got 0; pass gamma=0.0 for no transition."
@@ -253,7 +261,7 @@ class _LaplaceTransition(nn.Module):
 
 def _normal(q: Distribution) -> torch.distributions.Normal:
     base = base_of(q)
-    if not isinstance(base, torch.distributions.Normal) or base is q:
+    if base is q or not is_normal(base):
         raise TypeError(
             f"Expected a normal posterior with independent dimensions, but got "
             f"{type(base).__name__}; end the encoder with posteriors.DiagonalNormal."

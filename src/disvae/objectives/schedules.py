@@ -7,7 +7,7 @@ resuming needs nothing and evaluation changes nothing. ``step=None`` means the f
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,30 @@ from torch import Tensor
 from disvae.nn import check_int
 
 StepNumber = Tensor | int | None
+Schedule = Callable[[StepNumber], Tensor | float]
+
+
+def check_number(value: float, name: str, *, least: float = 0.0) -> float:
+    """``value`` as a float, if it is a finite number of at least ``least``.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is smaller, NaN or infinite.
+
+    Example:
+        >>> check_number(4, "rate")
+        4.0
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"Expected {name} to be a number, but got {type(value).__name__}; pass a plain float."
+        )
+    if not math.isfinite(value) or value < least:
+        bound = "" if least == -math.inf else f" and at least {least:g}"
+        raise ValueError(
+            f"Expected {name} to be finite{bound}, but got {value}; pass another number."
+        )
+    return float(value)
 
 
 def check_weight(value: float, name: str) -> float:
@@ -40,6 +64,50 @@ def check_weight(value: float, name: str) -> float:
             f"terms are costs, so a positive weight lowers them."
         )
     return float(value)
+
+
+def check_step(step: StepNumber) -> None:
+    """Refuse what is no number of a step.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is a tensor of several.
+    """
+    if isinstance(step, Tensor):
+        if step.ndim:
+            raise ValueError(
+                f"Expected step to be one number, but got a tensor of shape {tuple(step.shape)}; "
+                f"pass torch.tensor(step)."
+            )
+    elif step is not None and not isinstance(step, int | float):
+        raise TypeError(
+            f"Expected step to be a number, but got {type(step).__name__}; "
+            f"pass the number of the step, or torch.tensor(step)."
+        )
+
+
+def value_at(weight: float | Schedule, step: StepNumber, name: str) -> Tensor | float:
+    """The number that a weight or a schedule gives at a step; a number was checked before.
+
+    Raises:
+        TypeError: If a schedule returns no number.
+        ValueError: If it returns several, or one that is negative, NaN or infinite.
+
+    Example:
+        >>> value_at(Linear(0.0, 4.0, steps=10), 5, "beta")
+        2.0
+    """
+    if not callable(weight):
+        return weight
+    value = weight(step)
+    if not isinstance(value, Tensor):
+        return check_weight(value, name)
+    if value.ndim:
+        raise ValueError(
+            f"Expected the schedule of {name} to return one number, but got a tensor of shape "
+            f"{tuple(value.shape)}; return a scalar."
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -185,7 +253,7 @@ class Cyclical:
         check_int(self.period, "period")
         if self.cycles is not None:
             check_int(self.cycles, "cycles")
-        if not 0 < check_weight(self.ramp, "ramp") <= 1:
+        if not 0 < check_number(self.ramp, "ramp") <= 1:
             raise ValueError(
                 f"Expected ramp to be a fraction above 0 and at most 1, but got {self.ramp}; "
                 f"0.5 lets the weight rise in the first half of each cycle."
@@ -247,8 +315,8 @@ class Sigmoid:
     def __post_init__(self) -> None:
         check_weight(self.start, "start")
         check_weight(self.end, "end")
-        check_weight(self.middle, "middle")
-        if check_weight(self.width, "width") == 0:
+        check_number(self.middle, "middle")
+        if check_number(self.width, "width") == 0:
             raise ValueError(
                 "Expected width to be above 0, but got 0; "
                 "for a jump use schedules.Step((start, end), (middle,))."

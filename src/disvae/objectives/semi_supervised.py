@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from disvae.model import VAE
-from disvae.nn import check_int, full_precision
+from disvae.nn import check_context_type, check_float, check_int, full_precision
 from disvae.objectives import terms
 from disvae.objectives.base import Losses, Weight, WeightedSum
 from disvae.objectives.batches import mean_of_known
@@ -117,7 +117,15 @@ class SemiSupervisedVAE(WeightedSum):
             step: The number of the step; None means the final value of every schedule.
             labels: The classes, integers ``(B,)``; -1, or None for all, where unknown.
         """
+        check_float(x, "x")
         batch = len(x)
+        if context is not None:
+            check_context_type(context)
+            if context.ndim != 2 or len(context) != batch:
+                raise ValueError(
+                    f"Expected a context of shape ({batch}, C), one row for each datum, but got "
+                    f"{tuple(context.shape)}; the class is joined to it here."
+                )
         if labels is None:
             labels = torch.full((batch,), -1, device=x.device)
         seen = _is_on_host(labels)
@@ -231,11 +239,13 @@ def _is_on_host(labels: object) -> bool:
 def _log_prior(class_probs: Sequence[float] | Tensor | None, num_classes: int) -> Tensor:
     if class_probs is None:
         return torch.full((num_classes,), 1 / num_classes).log()
-    probs = torch.as_tensor(class_probs, dtype=torch.float64)
+    try:
+        probs = torch.as_tensor(class_probs, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        probs = torch.zeros(0)
     if probs.shape != (num_classes,) or not bool((probs > 0).all() and probs.isfinite().all()):
         raise ValueError(
-            f"Expected class_probs to be {num_classes} positive numbers, but got shape "
-            f"{tuple(probs.shape)} with values from {probs.min():g} to {probs.max():g}; "
-            f"pass one probability for each class."
+            f"Expected class_probs to be {num_classes} positive numbers, but got "
+            f"{class_probs!r:.60}; pass one probability for each class."
         )
     return (probs / probs.sum()).log().to(torch.get_default_dtype())

@@ -5,7 +5,8 @@ from typing import Any
 
 from disvae.objectives import terms
 from disvae.objectives.aggregate import Estimator
-from disvae.objectives.base import Schedule, Weight, WeightedSum
+from disvae.objectives.base import Weight, WeightedSum
+from disvae.objectives.schedules import Schedule
 
 
 class ELBO(WeightedSum):
@@ -232,6 +233,12 @@ class JointVAE(WeightedSum):
         continuous: Sequence[int] = (0,),
         discrete: Sequence[int] = (1,),
     ) -> None:
+        for blocks in (continuous, discrete):
+            if not isinstance(blocks, Sequence):
+                raise TypeError(
+                    f"Expected continuous and discrete to be sequences of numbers of blocks, but "
+                    f"got {type(blocks).__name__}; write e.g. continuous=(0,), discrete=(1,)."
+                )
         if set(continuous) & set(discrete):
             raise ValueError(
                 f"Expected each block to be continuous or discrete, but got {tuple(continuous)} "

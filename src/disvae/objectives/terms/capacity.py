@@ -9,11 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from disvae.distributions import Joint, RelaxedCategorical, is_factorised, kl, marginals
+from disvae.distributions import (
+    Joint,
+    RelaxedCategorical,
+    base_of,
+    is_factorised,
+    kl,
+    marginals,
+)
 from disvae.nn import check_groups, check_int
-from disvae.objectives.base import Schedule
+from disvae.objectives.base import checked_weight
 from disvae.objectives.batches import gathered_mean
-from disvae.objectives.schedules import StepNumber, check_weight
+from disvae.objectives.schedules import Schedule, StepNumber, value_at
 from disvae.output import VAEOutput
 
 
@@ -69,7 +76,7 @@ class FreeBits(nn.Module):
         joint: bool = False,
     ) -> None:
         super().__init__()
-        self.threshold = _checked_nats(threshold, "threshold")
+        self.threshold = checked_weight(threshold, "threshold")
         if joint and groups is not None:
             raise ValueError(
                 "Expected groups or joint=True, but got both; a joint threshold has one group of "
@@ -103,7 +110,7 @@ class FreeBits(nn.Module):
                     f"of {len(self._group)}; put every dimension into one group."
                 )
             each = each.new_zeros(len(self.groups)).index_add(0, self._group, each)
-        return each.clamp(min=_nats(self.threshold, step)).sum()
+        return each.clamp(min=value_at(self.threshold, step, "threshold")).sum()
 
 
 class Capacity(nn.Module):
@@ -152,7 +159,7 @@ class Capacity(nn.Module):
         categories: bool = False,
     ) -> None:
         super().__init__()
-        self.target = _checked_nats(target, "target")
+        self.target = checked_weight(target, "target")
         self.blocks = None if blocks is None else _checked_blocks(blocks)
         self.categories = categories
 
@@ -165,7 +172,7 @@ class Capacity(nn.Module):
     def forward(self, out: VAEOutput, step: StepNumber = None) -> Tensor:
         """The value of the batch at a step."""
         mean = gathered_mean(self._divergence(out).mean(), len(out.x))
-        return (mean - _nats(self.target, step)).abs()
+        return (mean - value_at(self.target, step, "target")).abs()
 
     def _divergence(self, out: VAEOutput) -> Tensor:
         q, p = out.posterior, out.prior
@@ -190,25 +197,15 @@ class Capacity(nn.Module):
         return functools.reduce(operator.add, of_blocks)
 
     def _of_block(self, q: Distribution, p: Distribution, z: Tensor) -> Tensor:
-        if (
-            self.categories
-            and isinstance(q, RelaxedCategorical)
-            and isinstance(p, RelaxedCategorical)
-        ):
-            return (q.probs * (q.logits - p.logits)).sum(-1)
+        if self.categories:
+            if isinstance(q, RelaxedCategorical) and isinstance(p, RelaxedCategorical):
+                return (q.probs * (q.logits - p.logits)).sum(-1)
+            if self.blocks is not None:
+                raise TypeError(
+                    f"Expected relaxed categorical blocks, for the KL of their categories, but got "
+                    f"{type(base_of(q)).__name__}; name the blocks by their numbers, from 0."
+                )
         return kl(q, p, z)
-
-
-def _checked_nats(value: float | Schedule, name: str) -> float | Schedule:
-    """A number of nats, or a schedule of it."""
-    if callable(value) and not isinstance(value, type | nn.Module):
-        return value
-    return check_weight(value, name)  # type: ignore[arg-type]
-
-
-def _nats(value: float | Schedule, step: StepNumber) -> Tensor | float:
-    """The number at a step."""
-    return value(step) if callable(value) else value
 
 
 def _group_of_each(groups: tuple[tuple[int, ...], ...]) -> list[int]:
@@ -218,6 +215,11 @@ def _group_of_each(groups: tuple[tuple[int, ...], ...]) -> list[int]:
 
 
 def _checked_blocks(blocks: Sequence[SupportsIndex]) -> tuple[int, ...]:
+    if not isinstance(blocks, Sequence):
+        raise TypeError(
+            f"Expected blocks to be a sequence of numbers, but got {type(blocks).__name__}; "
+            f"write e.g. blocks=(0,)."
+        )
     found = tuple(check_int(b, "each number in blocks", minimum=0) for b in blocks)
     if not found or len(set(found)) != len(found):
         raise ValueError(

@@ -8,6 +8,7 @@ from disvae.nn import check_int, full_precision
 from disvae.objectives.batches import gather
 from disvae.objectives.kernels import InverseMultiquadratic, Kernel
 from disvae.objectives.mmd import squared_mmd
+from disvae.objectives.schedules import check_number
 from disvae.objectives.terms.divergence import prior_draws
 from disvae.output import VAEOutput
 
@@ -159,12 +160,7 @@ class SlicedWasserstein(nn.Module):
     def __init__(self, projections: int = 50, power: float = 2) -> None:
         super().__init__()
         self.projections = check_int(projections, "projections")
-        if not 1 <= power < float("inf"):
-            raise ValueError(
-                f"Expected power to be a finite number of at least 1, but got {power}; "
-                f"pass 2 for the squared distance."
-            )
-        self.power = power
+        self.power = check_number(power, "power", least=1.0)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

@@ -68,10 +68,11 @@ class Classification(nn.Module):
 
     def forward(self, out: VAEOutput) -> Tensor:
         """The value of the batch."""
-        if out.labels is None:
+        if not isinstance(out.labels, Tensor):
+            kind = "none" if out.labels is None else type(out.labels).__name__
             raise ValueError(
-                "Expected labels to compare with, but got none; "
-                "pass them with the call, as in objective(model, x, labels=y)."
+                f"Expected labels to compare with, but got {kind}; "
+                f"pass them with the call, as in objective(model, x, labels=y)."
             )
         prediction = self.head(out.z)
         if isinstance(prediction, Distribution):
@@ -120,7 +121,8 @@ def _cost_of_values(
             f"Expected labels as floating-point numbers, because the head returns a distribution, "
             f"but got {labels.dtype}; pass labels.float(), with NaN where one is missing."
         )
-    if prediction.batch_shape != lead or labels.shape[1:] != prediction.event_shape:
+    shape = lead[-1:] + prediction.event_shape
+    if prediction.batch_shape != lead or labels.shape != shape:
         raise ValueError(
             f"Expected labels of shape (B, *event) for a head of batch shape "
             f"{tuple(prediction.batch_shape)} and event shape {tuple(prediction.event_shape)}, but "

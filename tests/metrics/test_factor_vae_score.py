@@ -164,6 +164,20 @@ def test_memory_chunks_do_not_show():
     assert score.votes.sum() == 4000
 
 
+def test_values_are_drawn_as_often_as_they_occur():
+    """Nine rows in ten have a value that fixes the first code, the others one that fixes the next.
+
+    Values drawn alike would share the votes evenly.
+    """
+    rng = np.random.default_rng(0)
+    seldom = rng.random(4000) < 0.1
+    codes = rng.normal(size=(4000, 2))
+    codes[~seldom, 0], codes[seldom, 1] = 0.0, 0.0
+    factors = np.column_stack([seldom, rng.integers(3, size=4000)])
+    votes = factor_vae_score(codes, factors).votes[:, 0]
+    assert votes[1] / votes.sum() == pytest.approx(0.1, abs=0.03)
+
+
 def test_missing_values_are_not_drawn():
     """Where the factor is missing the codes are wild: drawn, they would undo the code."""
     rng = np.random.default_rng(0)

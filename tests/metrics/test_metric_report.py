@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from disvae.metrics import NotDefinedError, factor_vae_score, mig, report
+from disvae import metrics
+from disvae.metrics import NotDefinedError, factor_vae_score, infomec, mig, mir, modularity, report
+from disvae.metrics.suites import ALL, STANDARD
 
 NAMES = ["shape", "scale", "x"]
 
@@ -15,7 +17,9 @@ NAMES = ["shape", "scale", "x"]
 def found(noisy):
     codes, factors = noisy
     other = np.random.default_rng(9).normal(size=(len(codes), 2))
-    return report(codes, factors, NAMES, compare={"untrained": other}, replicates=8, rng=3), other
+    chosen = ["mig", factor_vae_score]
+    found = report(codes, factors, NAMES, chosen, compare={"untrained": other}, replicates=8, rng=3)
+    return found, other
 
 
 def test_scores_are_those_of_the_metrics(found, noisy):
@@ -86,7 +90,7 @@ def test_intervals_stay_within_bounds(found, grid):
     result, _ = found
     for row in result.metrics:
         assert 0 <= row.interval[0] <= row.score <= row.interval[1] <= 1
-    perfect = report(grid, grid, metrics=[factor_vae_score], replicates=2)
+    perfect = report(grid, grid, metrics=["factor_vae_score"], replicates=2)
     assert perfect.metrics[0].interval == (1.0, 1.0)
     few_votes = functools.partial(factor_vae_score, train_votes=200, eval_votes=20, batch_size=8)
     blurred = grid + 2 * np.random.default_rng(0).normal(size=grid.shape)
@@ -109,7 +113,8 @@ def test_factor_rows_say_which_code_carries_each(found, noisy):
 
 def test_no_code_is_named_for_noise():
     rng = np.random.default_rng(0)
-    result = report(rng.normal(size=(600, 3)), rng.integers(4, size=(600, 2)), intervals=False)
+    codes, factors = rng.normal(size=(600, 3)), rng.integers(4, size=(600, 2))
+    result = report(codes, factors, None, ["mig"], intervals=False)
     assert [row.code for row in result.factors] == [None, None]
 
 
@@ -125,7 +130,8 @@ def test_one_seed_gives_one_report(noisy):
 
 def test_one_factor_leaves_the_votes_undefined(noisy):
     codes, factors = noisy
-    result = report(codes, factors[:, :1], replicates=3, compare={"same": codes})
+    chosen = [mig, factor_vae_score]
+    result = report(codes, factors[:, :1], None, chosen, replicates=3, compare={"same": codes})
     row = result.metrics[1]
     assert (row.score, row.interval, row.chance, row.compare) == (None, None, None, {"same": None})
     assert "not defined (one factor)" in str(result)
@@ -158,15 +164,15 @@ def test_resamples_in_which_a_metric_is_not_defined():
 
 def test_note_on_few_rows(noisy):
     codes, factors = noisy
-    few = report(codes[:100], factors[:100], NAMES, intervals=False)
+    few = report(codes[:100], factors[:100], NAMES, ["mig"], intervals=False)
     assert any("100 rows are few" in note for note in few.notes)
-    many = report(codes, factors, NAMES, intervals=False)
+    many = report(codes, factors, NAMES, ["mig"], intervals=False)
     assert not any("few" in note for note in many.notes)
 
 
 def test_note_on_constant_codes(noisy):
     codes, factors = noisy
-    result = report(np.insert(codes, 2, 0.3, axis=1), factors, intervals=False)
+    result = report(np.insert(codes, 2, 0.3, axis=1), factors, None, ["mig"], intervals=False)
     assert "Constant codes: 2." in result.notes
     assert [row.code for row in result.factors] == [0, 1, 3]
 
@@ -238,7 +244,11 @@ def test_inferred_flags_hold_for_every_resample():
         ({"metrics": "all-of-them"}, ValueError, "'standard'"),
         ({"metrics": []}, TypeError, "metrics.mig"),
         ({"metrics": mig}, TypeError, "metrics.mig"),
-        ({"metrics": ["mig"]}, TypeError, "'mig'"),
+        ({"metrics": ["migg"]}, ValueError, "there are mig, modularity, sap"),
+        ({"metrics": [3]}, TypeError, "functions metric"),
+        ({"metrics": ["mig", mig]}, ValueError, "'MIG' twice"),
+        ({"preset": "locatello2020"}, ValueError, "'locatello2019'"),
+        ({"preset": "locatello2019", "metrics": "all"}, ValueError, "got both"),
         ({"metrics": [mig, mig]}, ValueError, "different names"),
         ({"metrics": [functools.partial(mig, bins=5)]}, ValueError, "mapping"),
         ({"metrics": {"pair": lambda c, f, discrete, rng: (1, 2)}}, TypeError, "tuple"),
@@ -258,3 +268,136 @@ def test_settings_out_of_range(noisy, settings, error, words):
     assert message.startswith("Expected ")
     assert "\n" not in message
     assert 25 <= len(message) <= 400
+
+
+def test_a_metric_of_several_values_has_a_row_for_each(noisy):
+    codes, factors = noisy
+    result = report(codes, factors, metrics=["mir", infomec], replicates=3, rng=2)
+    rows = {row.name: row for row in result.metrics}
+    whole = infomec(codes, factors, rng=2)
+    assert rows["InfoMEC infoc"].score == whole.infoc
+    assert rows["MIR modularity"].score == mir(codes, factors).modularity
+    assert list(rows) == [f"MIR {x}" for x in ("modularity", "compactness")] + [
+        f"InfoMEC {x}" for x in ("infom", "infoe", "infoc")
+    ]
+    for row in rows.values():
+        assert 0 <= row.interval[0] <= row.score <= row.interval[1] <= 1
+        assert row.chance < row.score
+    stored = json.loads(result.to_json())["metrics"]["InfoMEC infom"]
+    assert stored["provenance"]["metric"] == "infomec"
+
+
+def test_what_is_fitted_is_fitted_for_the_value_and_one_permutation(noisy):
+    """Its interval is that of its own resamples of the test rows: here those of a share p."""
+    from typing import NamedTuple
+
+    fits = []
+
+    class Fit(NamedTuple):
+        share: float
+        of_the_fit: float
+
+        def resampled(self, rng, replicates):
+            return {"share": rng.binomial(400, self.share, size=replicates) / 400}
+
+    def fitted(codes, factors, *, discrete, rng):
+        fits.append(codes)
+        return Fit(0.8, 0.5)
+
+    share, of_the_fit = report(*noisy, metrics=[fitted], replicates=500).metrics
+    assert len(fits) == 2
+    reach = (share.interval[1] - share.interval[0]) / 2
+    assert reach == pytest.approx(1.96 * (0.8 * 0.2 / 400) ** 0.5, rel=0.1)
+    assert (of_the_fit.score, of_the_fit.interval) == (0.5, None)
+
+
+def test_every_metric_sees_the_same_draws(noisy):
+    codes, factors = (array[:200] for array in noisy)
+    seen = {"first": [], "second": []}
+
+    def watch(name):
+        def metric(codes, factors, *, discrete, rng):
+            seen[name].append((codes.sum(), factors.sum(), rng))
+            return float(codes.mean())
+
+        return metric
+
+    report(codes, factors, metrics={name: watch(name) for name in seen}, replicates=3)
+    assert len(set(seen["first"])) == 1 + 5 + 3
+    assert seen["first"] == seen["second"]
+
+
+def test_every_shipped_metric_of_codes_and_factors_is_in_the_table_of_all():
+    functions = {metric.__name__ for metric in ALL.values()}
+    assert functions <= set(metrics.__all__)
+    of_codes = {
+        "carried_factors",
+        "code_mutual_information",
+        "gaussian_total_correlation",
+        "gaussian_wasserstein",
+        "hoyer_sparsity",
+        "match",
+        "mutual_information",
+        "report",
+        "student_t_to_normal",
+        "udr",
+    }
+    offered = {name for name in metrics.__all__ if name.islower()}
+    assert offered - functions - of_codes == {"dci_es"}
+
+
+def test_the_standard_report_is_that_of_the_comparison(noisy):
+    codes, factors = (array[:600] for array in noisy)
+    result = report(codes, factors, replicates=2)
+    assert [row.name.split(" ")[0] for row in result.metrics if "DCI" not in row.name] == [
+        name.split(" ")[0] for name in STANDARD if name != "DCI"
+    ]
+    settings = {row.name: row.provenance for row in result.metrics}
+    assert "100 rounds of depth 3" in settings["DCI disentanglement"]["estimator"]
+    assert modularity(codes, factors) == result.metrics[1].score
+
+
+def test_the_preset_has_the_settings_of_the_study(monkeypatch):
+    """With the costly estimator replaced: what is asked of each metric, and of how many rows."""
+    rng = np.random.default_rng(0)
+    factors = rng.integers(3, size=(16_000, 2))
+    codes = factors + 0.3 * rng.normal(size=factors.shape)
+    codes[:, 1] *= 0.05  # a standard deviation below 0.05
+    from disvae.metrics import suites
+
+    asked = {}
+
+    def dci(codes, factors, *, discrete, rng, **settings):
+        asked.update(settings)
+        return 0.5
+
+    monkeypatch.setattr(suites, "dci", dci)
+    result = report(codes, factors, preset="locatello2019", intervals=False)
+    assert asked == {"estimator": "gbt-exact", "train_rows": 10_000, "test_rows": 5_000}
+    told = {row.name: row.provenance for row in result.metrics}
+    assert (told["MIG"]["n"], told["MIG"]["bins"]) == (10_000, 20)
+    assert (told["modularity"]["n"], told["modularity"]["bins"]) == (10_000, 20)
+    assert told["SAP"]["n"] == 15_000
+    votes = told["FactorVAE score"]
+    assert (votes["train_votes"], votes["eval_votes"], votes["batch_size"]) == (10_000, 5_000, 64)
+    assert (votes["min_std"], votes["dropped"]) == (0.05, [1])
+    votes = told["β-VAE score"]
+    assert (votes["train_votes"], votes["eval_votes"], votes["batch_size"]) == (10_000, 5_000, 64)
+
+
+def test_other_codes_may_leave_a_metric_undefined(noisy):
+    codes, factors = noisy
+
+    def spread(codes, factors, *, discrete, rng):
+        if (codes == codes[0]).all():
+            raise NotDefinedError("Expected codes that vary.", reason="constant codes")
+        return 0.5
+
+    row = report(codes, factors, metrics=[spread], compare={"dead": np.ones_like(codes)}).metrics[0]
+    assert (row.score, row.compare) == (0.5, {"dead": None})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_none_is_refused(noisy, value):
+    with pytest.raises(ValueError, match="finite numbers, but 'bad' is"):
+        report(*noisy, metrics={"bad": lambda c, f, discrete, rng: value})

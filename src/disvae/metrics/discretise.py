@@ -1,6 +1,7 @@
 """Codes and factors as small integers: the form in which information and votes are counted."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,11 @@ CODE_BINS = 20
 
 FACTOR_BINS = 10
 """Equal-width bins of a continuous factor."""
+
+# Whole numbers are counted rather than sorted where their range is within this many times the
+# number of rows, and where they fit a machine integer.
+_SPAN = 4
+_MACHINE = 2.0**62
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,20 @@ class Labels:
     sizes: NDArray[np.intp]
 
 
-def equal_width(values: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
+@dataclass(frozen=True)
+class Values:
+    """One continuous factor as it is.
+
+    Attributes:
+        rows: The rows at which the factor is known, shape (n,), ascending.
+        values: Its value at each of those rows, not all equal, shape (n,).
+    """
+
+    rows: NDArray[np.intp]
+    values: NDArray[np.float64]
+
+
+def equal_width(values: NDArray[np.float64], bins: int) -> NDArray[np.unsignedinteger]:
     r"""Bins each column of the data into equal widths from its smallest to its largest value.
 
     Bin :math:`b` is :math:`[e_b, e_{b+1})` with :math:`e_b = \min + b\,(\max - \min)/B`; the last
@@ -42,23 +61,46 @@ def equal_width(values: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
         bins: The number of bins B.
 
     Returns:
-        Bin numbers in [0, B), shape (C, N).
+        Bin numbers in [0, B), in the smallest dtype that holds them, shape (C, N).
     """
-    low, high = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
-    edges = np.linspace(low[:, 0], high[:, 0], bins + 1, axis=1)
-    binned = ((values - low) / (high - low) * bins).astype(np.intp)
-    np.minimum(binned, bins - 1, out=binned)
-    # This may round across an edge, so the edges themselves have the last word.
-    binned -= values < np.take_along_axis(edges, binned, axis=1)
-    edges[:, -1] = np.inf
-    binned += values >= np.take_along_axis(edges, binned + 1, axis=1)
+    binned = np.empty(values.shape, dtype=np.min_scalar_type(bins - 1))
+    # Row by row and small, so that what is in work stays in the cache.
+    for d, row in enumerate(map(np.ascontiguousarray, values)):
+        low, high = row.min(), row.max()
+        edges = np.linspace(low, high, bins + 1)
+        position = row - low
+        position /= high - low
+        position *= bins
+        number = position.astype(np.intp)
+        np.minimum(number, bins - 1, out=number)
+        # This may round across an edge, so the edges themselves have the last word.
+        number -= row < edges.take(number)
+        edges[-1] = np.inf
+        number += row >= edges[1:].take(number)
+        binned[d] = number
     return binned
 
 
-def bin_codes(arrays: Arrays, bins: int) -> NDArray[np.intp]:
-    """Bins the codes that are not constant into equal widths. Shape (active codes, N)."""
-    check_count("bins", bins, minimum=2)
-    return equal_width(arrays.codes.T[arrays.active], bins)
+def equal_frequency(values: NDArray[np.float64], bins: int) -> NDArray[np.unsignedinteger]:
+    r"""Bins each column of the data at its own quantiles, so that bins hold equally many rows.
+
+    With the values in ascending order, bin :math:`b` ends at number
+    :math:`\lceil (b+1)N/B \rceil`, included. Equal values share a bin, the first that they
+    reach, so that ties leave bins unequal or empty.
+
+    Args:
+        values: Finite, one row per column of the data, shape (C, N).
+        bins: The number of bins B.
+
+    Returns:
+        Bin numbers in [0, B), in the smallest dtype that holds them, shape (C, N).
+    """
+    N = values.shape[1]
+    last = -(-np.arange(1, bins) * N // bins) - 1
+    binned = np.empty(values.shape, dtype=np.min_scalar_type(bins - 1))
+    for d, row in enumerate(values):
+        binned[d] = np.sort(row)[last].searchsorted(row)
+    return binned
 
 
 def label_factors(arrays: Arrays, bins: int) -> tuple[Labels, ...]:
@@ -68,19 +110,65 @@ def label_factors(arrays: Arrays, bins: int) -> tuple[Labels, ...]:
         NotDefinedError: If a factor is constant, or known at fewer than two rows.
     """
     check_count("factor_bins", bins, minimum=2)
-    labels = []
+    return tuple(
+        factor
+        if isinstance(factor, Labels)
+        else label(factor.rows, equal_width(factor.values[None], bins)[0])
+        for factor in mix_factors(arrays)
+    )
+
+
+def mix_factors(arrays: Arrays) -> tuple[Labels | Values, ...]:
+    """The classes of each discrete factor, and the values of each continuous one.
+
+    Raises:
+        NotDefinedError: If a factor is constant, or known at fewer than two rows.
+    """
+    floating = arrays.factors.dtype.kind == "f"
+    factors: list[Labels | Values] = []
     for k, column in enumerate(arrays.factors.T):
-        known = np.flatnonzero(~np.isnan(column))
-        values, classes = np.unique(column[known], return_inverse=True)
-        if len(values) < 2:
-            state = f"only the value {values[0]}" if len(values) else "no value at all"
-            raise NotDefinedError(
-                f"Expected every factor to vary, but got {state} in factor column {k}; "
-                "leave that column out.",
-                reason=f"factor column {k} is constant",
-            )
-        if not arrays.discrete[k]:
-            binned = equal_width(column[None, known].astype(np.float64), bins)
-            classes = np.unique(binned, return_inverse=True)[1]
-        labels.append(Labels(known, classes.reshape(-1), np.bincount(classes.reshape(-1))))
-    return tuple(labels)
+        rows = np.flatnonzero(~np.isnan(column)) if floating else np.arange(len(column))
+        observed = column[rows] if floating else np.ascontiguousarray(column)
+        _check_varies(observed, k)
+        factors.append(
+            label(rows, observed)
+            if arrays.discrete[k]
+            else Values(rows, observed.astype(np.float64))
+        )
+    return tuple(factors)
+
+
+def _check_varies(observed: NDArray[Any], column: int) -> None:
+    low, high = (observed.min(), observed.max()) if len(observed) else (np.nan, np.nan)
+    if not low < high:
+        state = f"only the value {low}" if len(observed) else "no value at all"
+        raise NotDefinedError(
+            f"Expected every factor to vary, but got {state} in factor column {column}; "
+            "leave that column out.",
+            reason=f"factor column {column} is constant",
+        )
+    if not np.isfinite(float(high) - float(low)):
+        raise ValueError(
+            f"Expected factors whose range fits a float64, but got column {column} from "
+            f"{low:.3g} to {high:.3g}; rescale it."
+        )
+
+
+def label(rows: NDArray[np.intp], observed: NDArray[Any]) -> Labels:
+    """Numbers the distinct values, none of them NaN, in ascending order."""
+    low, high = observed.min(), observed.max()
+    countable = (
+        float(high) - float(low) < _SPAN * len(observed)
+        and max(-float(low), float(high)) < _MACHINE
+        and (observed.dtype.kind != "f" or np.array_equal(np.floor(observed), observed))
+    )
+    if not countable:
+        classes = np.unique(observed, return_inverse=True)[1].reshape(-1)
+        return Labels(rows, classes, np.bincount(classes))
+    classes = np.subtract(observed, low, dtype=np.intp, casting="unsafe")
+    sizes = np.bincount(classes)
+    if not sizes.all():
+        present = sizes > 0
+        classes = (np.cumsum(present) - 1)[classes]
+        sizes = sizes[present]
+    return Labels(rows, classes, sizes)

@@ -1,19 +1,16 @@
 """The FactorVAE score, drawn from arrays by conditioning."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
-from disvae.metrics.arrays import Arrays, Discrete, Rng, check_arrays, check_count, resolve_rng
-from disvae.metrics.discretise import FACTOR_BINS, Labels, label_factors
-from disvae.metrics.score import NotDefinedError, Score, provenance
-
-# Rows drawn at a time: bounds the memory, whatever the number of votes.
-_DRAWS = 1 << 20
+from disvae.metrics.arrays import Discrete, Rng, check_arrays, check_count, resolve_rng
+from disvae.metrics.discretise import FACTOR_BINS, label_factors
+from disvae.metrics.draws import fixing_one, kept_codes, require_two_factors
+from disvae.metrics.score import Score, provenance
+from disvae.metrics.votes import majority_vote
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,35 +102,21 @@ def factor_vae_score(
     check_count("batch_size", batch_size, minimum=2)
     generator, seed = resolve_rng(rng)
     arrays = check_arrays(codes, factors, discrete)
-    if arrays.factors.shape[1] < 2:
-        raise NotDefinedError(
-            "Expected at least two factors to tell apart, but got one; with one factor every "
-            "vote is right and the score says nothing, use mig instead.",
-            reason="one factor",
-        )
     labels = label_factors(arrays, factor_bins)
-    kept = _kept(arrays, min_std)
-    K = len(labels)
-    votes = np.zeros((len(kept), K), dtype=np.intp)
-    score = 0.0
-    if kept.any():
-        total = train_votes + eval_votes
-        fixed = generator.integers(K, size=total)
-        winner = np.empty(total, dtype=np.intp)
-        for k, factor in enumerate(labels):
-            winner[fixed == k] = _winners(
-                arrays.codes[:, kept],
-                _drawable(factor, k),
-                int(np.count_nonzero(fixed == k)),
-                batch_size,
-                generator,
-            )
-        winner = np.flatnonzero(kept)[winner]
-        np.add.at(votes, (winner[:train_votes], fixed[:train_votes]), 1)
-        given = votes.argmax(axis=1)[winner[train_votes:]]
-        score = float(np.mean(given == fixed[train_votes:]))
+    require_two_factors(labels)
+    kept = kept_codes(arrays, min_std)
+    majority = majority_vote(
+        arrays.codes,
+        kept,
+        [fixing_one(labels, k) for k in range(len(labels))],
+        np.argmin,
+        train_votes=train_votes,
+        eval_votes=eval_votes,
+        batch_size=batch_size,
+        rng=generator,
+    )
     return FactorVAEScore(
-        score,
+        majority.score,
         provenance(
             arrays,
             {
@@ -149,82 +132,6 @@ def factor_vae_score(
             dropped=np.flatnonzero(~kept).tolist(),
             seed=seed,
         ),
-        votes=votes,
-        factor_of_code=np.where(votes.any(axis=1), votes.argmax(axis=1), -1),
+        votes=majority.votes,
+        factor_of_code=majority.factor_of_code,
     )
-
-
-def _kept(arrays: Arrays, min_std: float | None) -> NDArray[np.bool_]:
-    if min_std is None:
-        return arrays.active
-    if not (isinstance(min_std, float | int | np.number) and 0 <= min_std < np.inf):
-        raise ValueError(
-            f"Expected min_std to be None or a finite number of at least 0, but got {min_std!r}; "
-            "pass 0.05 for the published pruning."
-        )
-    return arrays.active & (arrays.codes.std(axis=0, ddof=1) >= min_std)
-
-
-def _drawable(factor: Labels, column: int) -> Labels:
-    """The rows whose value of the factor is shared by another row."""
-    shared = factor.sizes >= 2
-    if not shared.any():
-        raise NotDefinedError(
-            f"Expected a value of factor column {column} that at least two rows share, but all "
-            f"{len(factor.rows)} differ; pass more rows, or discrete=False to bin that factor.",
-            reason=f"factor column {column} has no two rows alike",
-        )
-    if shared.all():
-        return factor
-    chosen = shared[factor.classes]
-    classes = (np.cumsum(shared) - 1)[factor.classes[chosen]]
-    return Labels(factor.rows[chosen], classes, factor.sizes[shared])
-
-
-def _winners(
-    codes: NDArray[np.float64],
-    factor: Labels,
-    votes: int,
-    batch_size: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    """The code of the smallest local over global variance, for each vote that fixes the factor."""
-    # Into [0, 1] first, so that no square over- or underflows whatever the scale of a code.
-    low = codes.min(axis=0)
-    scaled = codes - low
-    scaled /= scaled.max(axis=0)
-    global_variance = scaled.var(axis=0)
-    # Class by class, with the first row of the class as origin: a code that its class fixes is
-    # then exactly 0, and the difference of moments below does not cancel.
-    order = np.argsort(factor.classes, kind="stable")
-    start = np.cumsum(factor.sizes) - factor.sizes
-    members = scaled[factor.rows[order]]
-    members -= np.repeat(members[start], factor.sizes, axis=0)
-    moments = np.concatenate([members, members**2], axis=1)
-    winner = np.empty(votes, dtype=np.intp)
-    for chunk, drawn in _draw(factor, start, votes, batch_size, rng):
-        # A sparse matrix of draws times the moments sums each vote's rows without a copy of them.
-        ends = np.arange(0, drawn.size + 1, batch_size)
-        draws = sparse.csr_matrix(
-            (np.ones(drawn.size), drawn.reshape(-1), ends), shape=(len(drawn), len(members))
-        )
-        first, second = np.split(draws @ moments / batch_size, 2, axis=1)
-        winner[chunk] = ((second - first**2) / global_variance).argmin(axis=1)
-    return winner
-
-
-def _draw(
-    factor: Labels,
-    start: NDArray[np.intp],
-    votes: int,
-    batch_size: int,
-    rng: np.random.Generator,
-) -> Iterator[tuple[slice, NDArray[np.intp]]]:
-    """Positions among the members, sorted by class, of the rows of each vote: (votes, batch)."""
-    value = factor.classes[rng.integers(len(factor.classes), size=votes)]
-    at_once = max(1, _DRAWS // batch_size)
-    for begin in range(0, votes, at_once):
-        chunk = slice(begin, min(begin + at_once, votes))
-        size, offset = factor.sizes[value[chunk], None], start[value[chunk], None]
-        uniform = rng.random((len(size), batch_size))
-        yield chunk, offset + (uniform * size).astype(np.intp)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from disvae.metrics.score import Score
 from disvae.metrics.table import Table
 
 
@@ -20,6 +19,8 @@ class MetricRow:
         chance: Its mean over permuted factors; None if it is not defined.
         compare: Its value for each set of other codes.
         reason: Why it is not defined; None if it is.
+        provenance: How the metric was computed; None if it does not tell.
+        fitted: Whether it was fitted once, and its resamples are of the test rows.
     """
 
     name: str
@@ -28,6 +29,8 @@ class MetricRow:
     chance: float | None
     compare: dict[str, float | None]
     reason: str | None
+    provenance: dict[str, Any] | None = None
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Report:
                 "chance": row.chance,
                 "compare": {name: _plain(score) for name, score in row.compare.items()},
                 "reason": row.reason,
-                "provenance": row.score.provenance if isinstance(row.score, Score) else None,
+                "provenance": row.provenance,
             }
         factors = {
             row.name: {

@@ -1,13 +1,18 @@
-"""Mutual information between codes and factors, counted from one contingency table a factor."""
+"""What codes know of factors: measured once, and read by every metric of information."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import xlogy
+from numpy.typing import ArrayLike, NDArray
 
-from disvae.metrics.arrays import Arrays
-from disvae.metrics.discretise import Labels, bin_codes, label_factors
+from disvae.metrics.arrays import Arrays, Discrete, Rng, check_arrays, resolve_rng
+from disvae.metrics.counting import counted_information, entropy
+from disvae.metrics.discretise import Labels, label_factors
+from disvae.metrics.draws import to_unit
+from disvae.metrics.estimators import EqualWidth, Estimator, choose
+from disvae.metrics.score import NotDefinedError, Score, provenance
 
 PERMUTATIONS = 50
 """Pairings at random with which information is compared."""
@@ -18,7 +23,7 @@ class Information:
     """The information of D codes about K factors.
 
     Attributes:
-        matrix: Mutual information in nats, shape (D, K).
+        matrix: Mutual information in nats, shape (D, K); 0 for a constant code.
         entropy: Entropy of each factor in nats, shape (K,).
     """
 
@@ -28,14 +33,119 @@ class Information:
     @property
     def share(self) -> NDArray[np.float64]:
         """The part of each factor's entropy that each code knows, in [0, 1], shape (D, K)."""
-        return self.matrix / self.entropy
+        return np.minimum(self.matrix / self.entropy, 1.0)
 
     @property
     def gap(self) -> NDArray[np.float64]:
         """Largest minus second largest share of each factor; with one code, minus 0. (K,)."""
-        padded = np.concatenate([np.zeros((2, self.matrix.shape[1])), self.share])
-        second, first = np.sort(padded, axis=0)[-2:]
-        return first - second
+        return largest_gap(self.share)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InformationScore(Score):
+    """A value that was computed from the information of codes about factors.
+
+    Attributes:
+        information: Mutual information of codes and factors in nats, shape (D, K).
+        entropy: Entropy of each factor in nats, shape (K,).
+    """
+
+    information: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The information of checked arrays, and how it was measured.
+
+    Attributes:
+        arrays: The checked input.
+        labels: The classes of each factor.
+        information: What was measured.
+        estimator: The estimator.
+        factor_bins: Equal-width bins of a continuous factor.
+        seed: The seed that was passed, None if it was a generator or if nothing was drawn.
+    """
+
+    arrays: Arrays
+    labels: tuple[Labels, ...]
+    information: Information
+    estimator: Estimator
+    factor_bins: int
+    seed: int | None
+
+    def provenance(self, metric: str, normaliser: str | None, **settings: object) -> dict[str, Any]:
+        """The record of a metric that was computed from it."""
+        return provenance(
+            self.arrays,
+            {
+                "metric": metric,
+                **self.estimator.settings(),
+                "factor_bins": int(self.factor_bins),
+                "normaliser": normaliser,
+                **settings,
+            },
+            dropped=np.flatnonzero(~self.arrays.active).tolist(),
+            seed=self.seed,
+        )
+
+
+def measure(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    discrete: Discrete,
+    bins: int,
+    factor_bins: int,
+    estimator: Estimator | None,
+    rng: Rng,
+    unit: bool = False,
+) -> Measurement:
+    """Checks the arrays and measures what each code knows of each factor.
+
+    With ``unit``, codes are mapped to [0, 1] before they are binned, as some published code has
+    it: that decides in which bin values on an edge fall.
+    """
+    generator, seed = resolve_rng(rng)
+    chosen = choose(estimator, bins)
+    arrays = check_arrays(codes, factors, discrete)
+    labels = label_factors(arrays, factor_bins)
+    matrix = np.zeros((len(arrays.active), len(labels)))
+    if arrays.active.any():
+        known = unit_codes(arrays) if unit else varying(arrays)
+        matrix[arrays.active] = chosen.information(known, labels, generator)
+    information = Information(matrix, np.array([entropy(factor) for factor in labels]))
+    return Measurement(
+        arrays, labels, information, chosen, factor_bins, seed if chosen.random else None
+    )
+
+
+def require_two(factors: Sequence[Labels], metric: str) -> None:
+    """Raises if there is one factor only, so that a code has nothing to prefer."""
+    if len(factors) < 2:
+        raise NotDefinedError(
+            f"Expected at least two factors, but got one; with one factor {metric} is 1 for every "
+            "code that knows anything of it, use mig instead.",
+            reason="one factor",
+        )
+
+
+def varying(arrays: Arrays) -> NDArray[np.float64]:
+    """The codes that are not constant, shape (active codes, N)."""
+    columns = arrays.codes.T
+    return columns if arrays.active.all() else columns[arrays.active]
+
+
+def unit_codes(arrays: Arrays) -> NDArray[np.float64]:
+    """The codes that are not constant, each mapped to [0, 1], shape (active codes, N)."""
+    return to_unit(arrays.codes[:, arrays.active])[0].T
+
+
+def largest_gap(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest minus second largest value of each column; with one row, minus 0."""
+    padded = np.concatenate([np.zeros((2, shares.shape[1])), shares])
+    second, first = np.sort(padded, axis=0)[-2:]
+    return np.asarray(first - second)
 
 
 @dataclass(frozen=True)
@@ -61,22 +171,21 @@ class Discretised:
         active: Which codes are not constant, shape (D,).
     """
 
-    codes: NDArray[np.intp]
+    codes: NDArray[np.integer]
     labels: tuple[Labels, ...]
     active: NDArray[np.bool_]
 
     @classmethod
     def of(cls, arrays: Arrays, bins: int, factor_bins: int) -> "Discretised":
-        """Bins the codes, and the factors that are continuous."""
+        """Bins the codes, and the factors that are continuous, into equal widths."""
         labels = label_factors(arrays, factor_bins)
-        return cls(bin_codes(arrays, bins), labels, arrays.active)
+        return cls(EqualWidth(bins).bin(varying(arrays)), labels, arrays.active)
 
     def information(self) -> Information:
         """The plug-in estimate of the mutual information, over the rows known for each factor."""
-        active = _information(self.codes, self.labels)
         matrix = np.zeros((len(self.active), len(self.labels)))
-        matrix[self.active] = active.matrix
-        return Information(matrix, active.entropy)
+        matrix[self.active] = counted_information(self.codes, self.labels)
+        return Information(matrix, np.array([entropy(factor) for factor in self.labels]))
 
     def chance(self, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> Chance:
         r"""Permutes the rows of the codes against those of the factors.
@@ -92,47 +201,17 @@ class Discretised:
         if not self.active.any():
             return Chance(np.zeros(len(self.labels)), exceeded)
         rows = self.codes.shape[1]
-        true = _information(self.codes, self.labels)
+        true = counted_information(self.codes, self.labels)
         permuted = np.stack(
             [
-                _information(self.codes.take(rng.permutation(rows), axis=1), self.labels).matrix
+                counted_information(self.codes.take(rng.permutation(rows), axis=1), self.labels)
                 for _ in range(permutations)
             ]
         )
-        mean = (permuted.sum(axis=0) + true.matrix) / (permutations + 1)
+        mean = (permuted.sum(axis=0) + true) / (permutations + 1)
         # A mean of zero belongs to a pair that is zero throughout: it has no excess.
         root = np.sqrt(np.where(mean > 0, mean, 1.0))
         highest = ((permuted - mean) / root).max()
-        exceeded[self.active] = (true.matrix - mean) / root > highest
-        return Chance((permuted / true.entropy).mean(axis=(0, 1)), exceeded)
-
-
-def _information(codes: NDArray[np.intp], labels: tuple[Labels, ...]) -> Information:
-    """The information of binned codes (A, N), none of them left out."""
-    A, N = codes.shape
-    B = int(codes.max(initial=0)) + 1
-    # Each code has bins of its own, so that one count serves all codes.
-    bins = codes + B * np.arange(A)[:, None]
-    matrix, entropy = np.empty((A, len(labels))), np.empty(len(labels))
-    for k, factor in enumerate(labels):
-        known = bins if len(factor.rows) == N else bins.take(factor.rows, axis=1)
-        V = len(factor.sizes)
-        counts = np.bincount((known * V + factor.classes).reshape(-1), minlength=A * B * V)
-        p = factor.sizes / len(factor.rows)
-        entropy[k] = -xlogy(p, p).sum()
-        # Between these bounds but for rounding; a share of 1 + 1e-16 would surprise.
-        matrix[:, k] = np.clip(_mutual_information(counts.reshape(A, B, V)), 0.0, entropy[k])
-    return Information(matrix, entropy)
-
-
-def _mutual_information(counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    r"""Information of each contingency table, shape (A, B, V), of the same n rows.
-
-    With counts :math:`n_{bv}`, :math:`I = \ln n + \frac1n \bigl(\sum_{bv} n_{bv} \ln n_{bv}
-    - \sum_b n_b \ln n_b - \sum_v n_v \ln n_v\bigr)`.
-    """
-    bins, classes = counts.sum(axis=2), counts.sum(axis=1)
-    n = bins.sum(axis=1)
-    nats = xlogy(counts, counts).sum(axis=(1, 2))
-    nats -= xlogy(bins, bins).sum(axis=1) + xlogy(classes, classes).sum(axis=1)
-    return nats / n + np.log(n)
+        exceeded[self.active] = (true - mean) / root > highest
+        entropies = np.array([entropy(factor) for factor in self.labels])
+        return Chance((permuted / entropies).mean(axis=(0, 1)), exceeded)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 from disvae.metrics.arrays import check_codes
 from disvae.metrics.draws import to_unit
@@ -84,7 +83,11 @@ def _standardised(codes: ArrayLike, ranks: bool) -> NDArray[np.float64]:
     """Codes of mean 0 and variance 1; a constant code is 0."""
     checked, active = check_codes(codes)
     result: NDArray[Any] = np.zeros_like(checked)
-    varying = rankdata(checked[:, active], axis=0) if ranks else checked[:, active]
+    varying = checked[:, active]
+    if ranks:
+        from scipy.stats import rankdata  # slow to import
+
+        varying = rankdata(varying, axis=0)
     unit, _ = to_unit(varying)
     result[:, active] = (unit - unit.mean(axis=0)) / unit.std(axis=0)
     return result

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from disvae.metrics.arrays import check_codes
 from disvae.metrics.draws import to_unit
@@ -175,7 +174,11 @@ def _informative(
 def _standardised(codes: NDArray[np.float64], ranks: bool) -> NDArray[np.float64]:
     if codes.shape[1] == 0:
         return codes
-    unit, _ = to_unit(rankdata(codes, axis=0) if ranks else codes)
+    if ranks:
+        from scipy.stats import rankdata  # slow to import
+
+        codes = rankdata(codes, axis=0)
+    unit, _ = to_unit(codes)
     return (unit - unit.mean(axis=0)) / unit.std(axis=0)
 
 

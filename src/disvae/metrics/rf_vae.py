@@ -6,11 +6,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from disvae.metrics.arrays import Discrete, Rng, check_arrays, check_count, resolve_rng
-from disvae.metrics.discretise import FACTOR_BINS, label_factors
-from disvae.metrics.draws import fixing_others, kept_codes, require_two_factors
-from disvae.metrics.score import Score, provenance
-from disvae.metrics.votes import majority_vote
+from disvae.metrics.arrays import Discrete, Rng
+from disvae.metrics.discretise import FACTOR_BINS
+from disvae.metrics.draws import fixing_others
+from disvae.metrics.score import Score
+from disvae.metrics.votes import vote
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,41 +105,23 @@ def rf_vae_score(
         >>> print(score, score.factor_of_code)
         RF-VAE score 1.0000 (N=1000, D=2, K=2) [1 0]
     """
-    check_count("train_votes", train_votes, minimum=1)
-    check_count("eval_votes", eval_votes, minimum=1)
-    check_count("batch_size", batch_size, minimum=2)
-    generator, seed = resolve_rng(rng)
-    arrays = check_arrays(codes, factors, discrete)
-    labels = label_factors(arrays, factor_bins)
-    require_two_factors(labels)
-    kept = kept_codes(arrays, min_std)
-    majority = majority_vote(
-        arrays.codes,
-        kept,
-        [fixing_others(labels, k)[0] for k in range(len(labels))],
+    majority, record = vote(
+        "rf_vae_score",
+        codes,
+        factors,
+        lambda labels, k: fixing_others(labels, k)[0],
         np.argmax,
+        discrete=discrete,
         train_votes=train_votes,
         eval_votes=eval_votes,
         batch_size=batch_size,
-        rng=generator,
+        min_std=min_std,
+        factor_bins=factor_bins,
+        rng=rng,
     )
     return RFVAEScore(
         majority.score,
-        provenance(
-            arrays,
-            {
-                "metric": "rf_vae_score",
-                "estimator": "majority vote, rows drawn with replacement",
-                "train_votes": int(train_votes),
-                "eval_votes": int(eval_votes),
-                "batch_size": int(batch_size),
-                "min_std": None if min_std is None else float(min_std),
-                "factor_bins": int(factor_bins),
-                "normaliser": "variance over all rows",
-            },
-            dropped=np.flatnonzero(~kept).tolist(),
-            seed=seed,
-        ),
+        record,
         votes=majority.votes,
         factor_of_code=majority.factor_of_code,
     )

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from disvae.metrics.discretise import Labels
-from disvae.metrics.draws import draw_batches, to_unit
+from disvae.metrics.arrays import Discrete, Rng, check_arrays, check_count, resolve_rng
+from disvae.metrics.discretise import Labels, label_factors
+from disvae.metrics.draws import draw_batches, kept_codes, require_two_factors, to_unit
+from disvae.metrics.score import provenance
 
 Pick = Callable[..., NDArray[np.intp]]
 """``numpy.argmin`` or ``numpy.argmax``: which code of a vote wins."""
@@ -27,6 +30,69 @@ class Majority:
     score: float
     votes: NDArray[np.intp]
     factor_of_code: NDArray[np.intp]
+
+
+def vote(
+    metric: str,
+    codes: ArrayLike,
+    factors: ArrayLike,
+    group: Callable[[tuple[Labels, ...], int], Labels],
+    pick: Pick,
+    *,
+    discrete: Discrete,
+    train_votes: int,
+    eval_votes: int,
+    batch_size: int,
+    min_std: float | None,
+    factor_bins: int,
+    rng: Rng,
+) -> tuple[Majority, dict[str, Any]]:
+    """Checks what a voting metric is given, lets the codes vote, and records how.
+
+    Args:
+        metric: The metric's name for the record.
+        codes: As the metric was given them, like the factors and every keyword.
+        factors: The ground truth.
+        group: From the labels and the number of a factor, the rows of its batches.
+        pick: Which code wins a vote.
+        discrete: Which factors are classes.
+        train_votes: Votes from which each code gets its factor.
+        eval_votes: Votes on which it is scored.
+        batch_size: Rows of a vote.
+        min_std: Codes with a smaller standard deviation are dropped.
+        factor_bins: Bins of a continuous factor.
+        rng: Seed or generator of the votes.
+    """
+    check_count("train_votes", train_votes, minimum=1)
+    check_count("eval_votes", eval_votes, minimum=1)
+    check_count("batch_size", batch_size, minimum=2)
+    generator, seed = resolve_rng(rng)
+    arrays = check_arrays(codes, factors, discrete)
+    labels = label_factors(arrays, factor_bins)
+    require_two_factors(labels)
+    kept = kept_codes(arrays, min_std)
+    majority = majority_vote(
+        arrays.codes,
+        kept,
+        [group(labels, k) for k in range(len(labels))],
+        pick,
+        train_votes=train_votes,
+        eval_votes=eval_votes,
+        batch_size=batch_size,
+        rng=generator,
+    )
+    settings = {
+        "metric": metric,
+        "estimator": "majority vote, rows drawn with replacement",
+        "train_votes": int(train_votes),
+        "eval_votes": int(eval_votes),
+        "batch_size": int(batch_size),
+        "min_std": None if min_std is None else float(min_std),
+        "factor_bins": int(factor_bins),
+        "normaliser": "variance over all rows",
+    }
+    dropped = np.flatnonzero(~kept).tolist()
+    return majority, provenance(arrays, settings, dropped=dropped, seed=seed)
 
 
 def majority_vote(

@@ -1,0 +1,186 @@
+"""What the experiments of the papers share: runs that are kept, and how a model is trained.
+
+A run is one JSON file with its settings, its results and where they come from. It is written when
+the run ends, and a run that has its file is not run again: a sweep that was cut off goes on where
+it was. The same settings on the same machine, with as many threads, give the same results.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import disvae
+from disvae import objectives
+
+Settings = dict[str, Any]
+Results = dict[str, Any]
+Record = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+
+
+def parser(description: str | None, folder: Path) -> argparse.ArgumentParser:
+    """The options that every experiment has."""
+    found = argparse.ArgumentParser(description=description)
+    size = found.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a minute or two, to see it work")
+    size.add_argument("--paper", action="store_true", help="the paper's own size: many hours")
+    found.add_argument("--out", type=Path, default=folder, help="where results and pictures go")
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--device", default="cpu")
+    found.add_argument("--only", default="", help="run only runs with this in their name")
+    return found
+
+
+def size_of(options: argparse.Namespace) -> str:
+    """The size of the experiment that was asked for."""
+    return "quick" if options.quick else "paper" if options.paper else "desk"
+
+
+def sweep(
+    runs: dict[str, Settings],
+    run: Callable[[Settings, Path], Results],
+    folder: Path,
+    *,
+    threads: int,
+    device: str,
+    only: str = "",
+) -> dict[str, Record]:
+    """Run what has not been run yet, and return the records of all that has.
+
+    Args:
+        runs: The settings of each run, by its name, which is that of its file. Each has a `seed`.
+        run: From settings, and the path for a run's other files (without an ending), to results.
+        folder: Where the files are.
+        threads: How many threads torch may use.
+        device: Where the tensors are.
+        only: Run only what has this in its name; what is there is returned all the same.
+    """
+    torch.set_num_threads(threads)
+    torch.set_default_device(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {}
+    for number, (name, settings) in enumerate(runs.items(), start=1):
+        path = folder / f"{name}.json"
+        if path.exists():
+            records[name] = _kept(path, settings)
+        elif only in name:
+            print(f"{number}/{len(runs)} {name}", flush=True)
+            torch.manual_seed(settings["seed"])
+            start = time.perf_counter()
+            results = run(settings, folder / name)
+            seconds = time.perf_counter() - start
+            record = {
+                "settings": settings,
+                "results": _plain(results),
+                "provenance": _provenance(threads, device, seconds),
+            }
+            write(path, record)
+            records[name] = record
+    return records
+
+
+def write(path: Path, content: Any) -> None:
+    """Write a JSON file whole, or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(part, path)
+
+
+def read(folder: Path) -> dict[str, Record]:
+    """The records in a folder, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def fit(
+    model: disvae.VAE,
+    objective: objectives.Objective,
+    images: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+) -> None:
+    """Train by Adam with AMSGrad, as paper 2 does throughout; a last short batch is dropped."""
+    train = disvae.TrainStep(model, objective)
+    optimizer = torch.optim.Adam(train.parameters(), lr=lr, amsgrad=True)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(images)).split(batch_size):
+            if len(rows) == batch_size:
+                losses = train(images[rows])
+                optimizer.zero_grad()
+                losses.total.backward()
+                optimizer.step()
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean over seeds, and half the width of its 95 % interval by Student's t."""
+    from scipy.stats import t
+
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count < 2:
+        return mean, math.nan
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    return mean, float(t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
+
+
+def _kept(path: Path, settings: Settings) -> Record:
+    record: Record = json.loads(path.read_text())
+    if record["settings"] != json.loads(json.dumps(settings)):
+        raise SystemExit(
+            f"{path} was made with other settings: {record['settings']} and not {settings}; "
+            f"move it away, or pass another --out."
+        )
+    return record
+
+
+def _plain(value: Any) -> Any:
+    """Tensors, arrays and metric scores as numbers and lists; NaN and infinity as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _provenance(threads: int, device: str, seconds: float) -> dict[str, Any]:
+    packages = ("torch", "numpy", "scipy", "scikit-learn")
+    return {
+        "disvae": disvae.__version__,
+        "revision": _git("rev-parse", "HEAD"),
+        "changed_files": len(_git("status", "--porcelain", "--untracked-files=no").splitlines()),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "machine": _processor() if device == "cpu" else torch.cuda.get_device_name(device),
+        "threads": threads,
+        "seconds": round(seconds, 1),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()} {names[0] if names else platform.processor()}".strip()

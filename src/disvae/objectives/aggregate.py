@@ -97,7 +97,7 @@ def aggregate_log_density(
     """
     own, other = _checked_weights(out, dataset_size, estimator)
     key = ("log sums", own - other)
-    joint, each, _ = out.shared(key, lambda: _log_sums(out, own - other, ()))
+    joint, each, _ = out.shared(key, lambda: log_sums(out.posterior, out.z, own_weight=own - other))
     return joint + other, each + other
 
 
@@ -124,7 +124,9 @@ def grouped_log_density(
     """
     own, other = _checked_weights(out, dataset_size, estimator)
     key = ("log sums", own - other, groups)
-    joint, each, of_groups = out.shared(key, lambda: _log_sums(out, own - other, groups))
+    joint, each, of_groups = out.shared(
+        key, lambda: log_sums(out.posterior, out.z, groups, own_weight=own - other)
+    )
     return joint + other, each + other, of_groups + other
 
 
@@ -157,19 +159,38 @@ def _log_weights(estimator: Estimator, batch: int, dataset_size: int) -> tuple[f
     return -math.log(dataset_size), other
 
 
-def _log_sums(out: VAEOutput, extra: float, groups: Groups) -> tuple[Tensor, Tensor, Tensor]:
-    """Log sums of the posteriors at every sample, its own with an extra log weight."""
-    q, z = out.posterior, out.z
+def log_sums(
+    q: Distribution, z: Tensor, groups: Groups = (), *, own_weight: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Log sums of the densities of all posteriors, at any points.
+
+    .. math::
+
+        \log \sum_{j=1}^B q(z_i|x_j), \qquad \log \sum_{j=1}^B q(z_{i,d}|x_j)
+
+    Args:
+        q: B posteriors, of batch shape ``(B,)``. They must have marginals in closed form.
+        z: The points, ``(..., M, D)``.
+        groups: The dimensions of each of G groups; each dimension is in one of them.
+        own_weight: A logarithm that is added to the density of each point's own posterior, where
+            the points are one sample of each, or several.
+
+    Shape:
+        ``(..., M)``, ``(..., M, D)`` and ``(..., M, G)``, in nats.
+
+    Raises:
+        ValueError: If the posteriors have no marginals.
+    """
     base = base_of(q)
     if is_normal(base) and not is_transformed():
-        return _normal_log_sums(z, base, extra, groups)
+        return _normal_log_sums(z, base, own_weight, groups)
     z = z.unsqueeze(-2)
     each = marginals(q).log_prob(z)
     joint = each.sum(-1) if is_factorised(q) else q.log_prob(z)
     of_groups = _of_groups(q, z, each, groups)
-    if extra:
+    if own_weight:
         diagonal = torch.eye(z.shape[-3], dtype=torch.bool, device=z.device)
-        weight = torch.zeros_like(joint[..., :, :]).masked_fill(diagonal, extra)
+        weight = torch.zeros_like(joint[..., :, :]).masked_fill(diagonal, own_weight)
         joint, weight = joint + weight, weight.unsqueeze(-1)
         each, of_groups = each + weight, of_groups + weight
     return joint.logsumexp(-1), each.logsumexp(-2), of_groups.logsumexp(-2)

@@ -406,7 +406,7 @@ class TestPresets:
                 dense((50, 2048)) + conv((128, 64, 32, 1), 4),
             ),
             # the last two are the learnt scales
-            ("mathieu_pinwheel", (2,), 2, dense((2, 100, 4)), dense((2, 100, 2)) + 2),
+            ("mathieu_pinwheel", (2,), 2, dense((2, 100, 4)), dense((2, 100, 4))),
         ],
     )
     def test_number_of_parameters(self, preset, shape, latent_dim, encoder, decoder):

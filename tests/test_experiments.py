@@ -89,7 +89,7 @@ def test_only_some_runs_are_run_and_the_others_are_read(runs, tmp_path):
 def test_training_lowers_the_loss_and_repeats_bit_for_bit():
     def train():
         torch.manual_seed(0)
-        x = (3 * torch.randn(300, 8)).sigmoid()
+        x = (torch.randn(300, 2) @ torch.full((2, 8), 3.0)).sigmoid()
         model = disvae.VAE(encoders.MLP(8, 2), decoders.MLP(2, 8), prior=priors.Normal(2))
         objective = objectives.ELBO()
         before = objective(model, x).total.item()

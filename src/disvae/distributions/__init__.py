@@ -11,10 +11,12 @@ from disvae.distributions.discrete import Categorical, DiscretizedLogistic
 from disvae.distributions.divergence import has_closed_form, kl, log_ratio
 from disvae.distributions.families import Bernoulli, Laplace, Normal
 from disvae.distributions.joint import Delta, Joint
+from disvae.distributions.linear_map import LinearMap
 from disvae.distributions.lp import LpSpherical
 from disvae.distributions.mixtures import GaussianMixture, Mixture, equal_mixture
 from disvae.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
-from disvae.distributions.noise import noise, replace_noise
+from disvae.distributions.noise import noise, replace_noise, seeded
+from disvae.distributions.pushforward import PushedNormal, Pushforward, pushforward
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.shaped import GeneralizedNormal, StudentT
 from disvae.distributions.spherical import HypersphericalUniform, PowerSpherical
@@ -32,6 +34,7 @@ __all__ = [
     "HypersphericalUniform",
     "Joint",
     "Laplace",
+    "LinearMap",
     "LowRankMultivariateNormal",
     "LpSpherical",
     "Mixture",
@@ -40,6 +43,8 @@ __all__ = [
     "Normal",
     "Poisson",
     "PowerSpherical",
+    "PushedNormal",
+    "Pushforward",
     "RelaxedCategorical",
     "SqueezedBeta",
     "StudentT",
@@ -54,6 +59,8 @@ __all__ = [
     "marginals",
     "noise",
     "point",
+    "pushforward",
     "quantile",
     "replace_noise",
+    "seeded",
 ]

@@ -32,7 +32,17 @@ class MultivariateNormal(torch.distributions.MultivariateNormal):
         return self.loc + (self._unbroadcasted_scale_tril @ epsilon.unsqueeze(-1)).squeeze(-1)
 
 
-class LowRankMultivariateNormal(Distribution):
+class DependentNormal(Distribution):
+    """A normal distribution over vectors that tells a square root of its covariance."""
+
+    loc: Tensor
+
+    def root(self) -> "Root":
+        """The square root of the covariance."""
+        raise NotImplementedError
+
+
+class LowRankMultivariateNormal(DependentNormal):
     r"""The normal distribution of covariance :math:`W W^T + \mathrm{diag}(\sigma^2)`.
 
     The usual formula (Woodbury) subtracts numbers of the size of :math:`1/\sigma^2`: in float32 it
@@ -123,13 +133,32 @@ class LowRankMultivariateNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log densities of vectors ``(..., D)``."""
-        root = _Root.of(self)
+        root = self.root()
         square = root.whiten((value - self.loc).unsqueeze(-1)).square().sum((-2, -1))
         return -0.5 * (square + root.log_det + self.event_shape[0] * math.log(2 * math.pi))
 
     def entropy(self) -> Tensor:
         """The differential entropy in nats."""
-        return 0.5 * (_Root.of(self).log_det + self.event_shape[0] * (1 + math.log(2 * math.pi)))
+        return 0.5 * (self.root().log_det + self.event_shape[0] * (1 + math.log(2 * math.pi)))
+
+    def root(self) -> "Root":
+        """The square root of the covariance, by the QR factors above."""
+        scale = self.cov_diag.sqrt().unsqueeze(-1)
+        above = self.cov_factor / scale
+        rank = above.shape[-1]
+        identity = torch.eye(rank, dtype=above.dtype, device=above.device)
+        below = identity.expand(*above.shape[:-2], rank, rank)
+        q, r = torch.linalg.qr(torch.cat((above, below), dim=-2))
+        upper, lower = q.split([above.shape[-2], rank], dim=-2)
+
+        def whiten(y: Tensor) -> Tensor:
+            y = y / scale
+            along = upper.mT @ y
+            return torch.cat((y - upper @ along, -(lower @ along)), dim=-2)
+
+        log_det = r.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + scale.log().sum((-2, -1))
+        diagonal = torch.diag_embed(scale.squeeze(-1))
+        return Root(torch.cat((self.cov_factor, diagonal), dim=-1), whiten, 2 * log_det)
 
 
 class DiagonalNormal(Distribution):
@@ -142,8 +171,14 @@ class DiagonalNormal(Distribution):
         self.loc, self.scale = loc, scale
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
+    def root(self) -> "Root":
+        """The square root of the covariance."""
+        scale = self.scale.unsqueeze(-1)
+        log_det = 2 * self.scale.log().sum(-1)
+        return Root(torch.diag_embed(self.scale), lambda y: y / scale, log_det)
 
-class _Root(NamedTuple):
+
+class Root(NamedTuple):
     r"""A covariance by its square root.
 
     Attributes:
@@ -158,38 +193,22 @@ class _Root(NamedTuple):
     log_det: Tensor
 
     @staticmethod
-    def of(d: Any) -> "_Root":
-        if isinstance(d, DiagonalNormal):
-            scale = d.scale.unsqueeze(-1)
-            log_det = 2 * d.scale.log().sum(-1)
-            return _Root(torch.diag_embed(d.scale), lambda y: y / scale, log_det)
+    def of(d: Any) -> "Root":
+        """That of any normal distribution over vectors, those of torch among them."""
         if isinstance(d, torch.distributions.MultivariateNormal):
             tril = d._unbroadcasted_scale_tril
             identity = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
             # once for a whole batch, where the prior has none
             inverse = torch.linalg.solve_triangular(tril, identity.expand_as(tril), upper=False)
             log_det = 2 * tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-            return _Root(tril, lambda y: inverse @ y, log_det)
-        scale = d.cov_diag.sqrt().unsqueeze(-1)
-        above = d.cov_factor / scale
-        rank = above.shape[-1]
-        identity = torch.eye(rank, dtype=above.dtype, device=above.device)
-        below = identity.expand(*above.shape[:-2], rank, rank)
-        q, r = torch.linalg.qr(torch.cat((above, below), dim=-2))
-        upper, lower = q.split([above.shape[-2], rank], dim=-2)
-
-        def whiten(y: Tensor) -> Tensor:
-            y = y / scale
-            along = upper.mT @ y
-            return torch.cat((y - upper @ along, -(lower @ along)), dim=-2)
-
-        log_det = r.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + scale.log().sum((-2, -1))
-        diagonal = torch.diag_embed(scale.squeeze(-1))
-        return _Root(torch.cat((d.cov_factor, diagonal), dim=-1), whiten, 2 * log_det)
+            return Root(tril, lambda y: inverse @ y, log_det)
+        if isinstance(d, torch.distributions.LowRankMultivariateNormal):
+            d = LowRankMultivariateNormal(d.loc, d.cov_factor, d.cov_diag, validate_args=False)
+        return d.root()
 
 
 def _kl_normals(q: Any, p: Any) -> Tensor:
-    root_q, root_p = _Root.of(q), _Root.of(p)
+    root_q, root_p = Root.of(q), Root.of(p)
     trace = root_p.whiten(root_q.factor).square().sum((-2, -1))
     shift = root_p.whiten((q.loc - p.loc).unsqueeze(-1)).square().sum((-2, -1))
     return 0.5 * (trace + shift - q.event_shape[0] + root_p.log_det - root_q.log_det)
@@ -198,12 +217,12 @@ def _kl_normals(q: Any, p: Any) -> Tensor:
 DEPENDENT_NORMALS = (
     torch.distributions.MultivariateNormal,
     torch.distributions.LowRankMultivariateNormal,
-    LowRankMultivariateNormal,
+    DependentNormal,
 )
 """The normal distributions over vectors with dependent dimensions, those of torch among them."""
 
 # those of torch itself have their own form between one another
-_OURS = (MultivariateNormal, LowRankMultivariateNormal, DiagonalNormal)
+_OURS = (MultivariateNormal, DependentNormal, DiagonalNormal)
 _TORCHS = (
     torch.distributions.MultivariateNormal,
     torch.distributions.LowRankMultivariateNormal,

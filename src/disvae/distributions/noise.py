@@ -95,6 +95,27 @@ def _gamma_sampler(
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    r"""Let torch's generators start from a seed inside the block; then they are as they were.
+
+    Args:
+        seed: The seed.
+
+    Example:
+        >>> import torch
+        >>> with seeded(0):
+        ...     first = torch.rand(3)
+        >>> with seeded(0):
+        ...     torch.equal(torch.rand(3), first)
+        True
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def replace_noise(source: Source) -> Iterator[None]:
     r"""Let ``source(sampler, shape, dtype=, device=)`` make every random number inside the block.
 

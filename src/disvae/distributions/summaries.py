@@ -24,6 +24,8 @@ from torch.distributions import (
 from disvae.distributions.joint import Joint, JointMarginals
 from disvae.distributions.mixtures import GaussianMixture, Mixture
 from disvae.distributions.multivariate import DEPENDENT_NORMALS
+from disvae.distributions.noise import seeded
+from disvae.distributions.pushforward import PushedMarginals, Pushforward
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.spherical import PowerSpherical
 from disvae.distributions.wrapping import base_of
@@ -43,7 +45,8 @@ def point(d: Distribution) -> Tensor:
     likeliest one), and on the sphere, where a mean has no mass; else the mean of 256 samples from
     a forked generator with a fixed seed: the same at every call, and the global generator is left
     alone. For the sampled estimate a value depends, within its Monte Carlo error, on the position
-    in the batch. Blocks of a joint distribution are taken one by one.
+    in the batch. Blocks of a joint distribution are taken one by one, and a linear map of a
+    distribution has the map of its point.
 
     Args:
         d: Any distribution.
@@ -60,6 +63,8 @@ def point(d: Distribution) -> Tensor:
     """
     if isinstance(d, Joint):
         return d.join([point(block) for block in d.blocks])
+    if isinstance(d, Pushforward):
+        return d.map(point(d.base))
     if isinstance(base_of(d), _BY_MODE):
         return d.mode
     try:
@@ -153,7 +158,8 @@ def marginals(d: Distribution) -> Distribution:
 
     Args:
         d: A distribution over vectors: ``Independent``, a multivariate normal, a mixture of these
-            (components must be diagonal and of a location-scale family), or a joint of such blocks.
+            (components must be diagonal and of a location-scale family), a joint of such blocks, or
+            a linear map of one that permutes and scales the axes.
 
     Shape:
         For ``d`` of batch shape ``(B,)`` and event shape ``(D,)``, the result has batch shape
@@ -179,6 +185,8 @@ def marginals(d: Distribution) -> Distribution:
         return _mixture_marginals(d)
     elif isinstance(d, Joint):
         return JointMarginals(d, [marginals(block) for block in d.blocks])
+    elif isinstance(d, Pushforward) and d.map.order is not None:
+        return PushedMarginals(marginals(d.base), d.map)
     raise _no_marginals(d)
 
 
@@ -186,6 +194,8 @@ def is_factorised(d: Distribution) -> bool:
     """Whether the joint log density of ``d`` is the sum of those of its :func:`marginals`."""
     if isinstance(d, Joint):
         return all(is_factorised(block) for block in d.blocks)
+    if isinstance(d, Pushforward):
+        return d.map.order is not None and is_factorised(d.base)
     return not base_of(d).event_shape
 
 
@@ -216,9 +226,7 @@ def _no_marginals(d: Distribution) -> ValueError:
 
 def _fixed_samples(d: Distribution, n: int) -> Tensor:
     """``n`` samples, the same at every call; the global generators are left as they were."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(_SEED)
+    with seeded(_SEED):
         shape = torch.Size((n,))
         samples = d.rsample(shape) if d.has_rsample else d.sample(shape)
     return samples if samples.is_floating_point() else samples.to(torch.get_default_dtype())

@@ -45,7 +45,7 @@ def elbo(
     with evaluating(model):
         for x, _, c in batches(model, data, context, batch_size):
             total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-            for out in _chunks(model, x, c, samples, batch_size):
+            for out in chunks(model, x, c, samples, batch_size):
                 bound = out.likelihood.log_prob(x) - kl(out.posterior, out.prior, out.z)
                 total = total + bound.sum(0)
             found.append((total / samples).cpu())
@@ -91,7 +91,7 @@ def log_likelihood(
     with evaluating(model):
         for x, _, c in batches(model, data, context, batch_size):
             total = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
-            for out in _chunks(model, x, c, samples, batch_size):
+            for out in chunks(model, x, c, samples, batch_size):
                 log_weight = out.likelihood.log_prob(x)
                 log_weight = log_weight - log_ratio(out.posterior, out.prior, out.z)
                 total = torch.logaddexp(total, log_weight.logsumexp(0))
@@ -99,7 +99,7 @@ def log_likelihood(
     return torch.cat(found)
 
 
-def _chunks(
+def chunks(
     model: VAE, x: Tensor, context: Tensor | None, samples: int, rows: int
 ) -> Iterator[VAEOutput]:
     """Passes that together draw ``samples`` samples for each datum, about ``rows`` at once."""

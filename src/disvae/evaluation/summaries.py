@@ -60,7 +60,7 @@ def active_units(
         section 5.2.
     """
     codes, _ = encode(model, data, context=context, batch_size=batch_size)
-    return _active_units(torch.from_numpy(codes), threshold)
+    return units_of(torch.from_numpy(codes), threshold)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def summary(model: VAE, data: Data, *, context: Context = None, batch_size: int 
             rate.append(kl(out.posterior, out.prior, out.z).cpu())
             each.append(kl_per_dimension(out))
             codes.append(point(out.posterior).cpu())
-    found = _active_units(torch.cat(codes), threshold=0.01)
+    found = units_of(torch.cat(codes))
     defined = [values.cpu() for values in each if values is not None]
     per_dimension = torch.cat(defined).mean(0) if defined else None
     ranking = found.variance if per_dimension is None else per_dimension
@@ -148,7 +148,8 @@ def kl_per_dimension(out: VAEOutput) -> Tensor | None:
     return kl(marginals(out.posterior), marginals(out.prior), out.z)
 
 
-def _active_units(codes: Tensor, threshold: float) -> ActiveUnits:
+def units_of(codes: Tensor, threshold: float = 0.01) -> ActiveUnits:
+    """The active units of codes ``(N, D)``."""
     variance = codes.var(0, correction=0)
     active = variance > threshold
     return ActiveUnits(int(active.sum()), active, variance)

@@ -9,6 +9,7 @@ import torch.distributed as distributed
 from torch import Tensor
 from torch.distributions import Distribution
 
+from disvae.distributions import LinearMap
 from disvae.output import VAEOutput
 
 
@@ -200,4 +201,5 @@ def _has_rows(d: Distribution, name: str, value: Tensor) -> bool:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(_is_plain(item) for item in value)
-    return isinstance(value, int | float | bool | str | None | torch.dtype | torch.device)
+    plain = int | float | bool | str | None | torch.dtype | torch.device | LinearMap
+    return isinstance(value, plain)

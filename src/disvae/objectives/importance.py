@@ -18,7 +18,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from disvae.distributions import log_ratio
+from disvae.distributions import LinearMap, log_ratio
 from disvae.nn import check_int
 from disvae.objectives.base import Losses, Objective
 from disvae.objectives.schedules import StepNumber, check_number
@@ -242,7 +242,7 @@ class DReG(IWAE):
 
 
 # what a distribution may hold beside its parameters
-_PLAIN = (int, float, bool, str, Size, torch.dtype, torch.device, type(None))
+_PLAIN = (int, float, bool, str, Size, torch.dtype, torch.device, type(None), LinearMap)
 
 
 def _constant(d: Distribution) -> Distribution:

@@ -3,10 +3,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow doctest lint typecheck docs benchmark clean
+.PHONY: quickstart pinwheel sparsity independence test test-slow doctest lint typecheck docs benchmark clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py
+
+# The experiments of Mathieu et al., 2019; QUICK=--quick for a minute or two of each.
+pinwheel sparsity independence: $(STAMP)
+	$(BIN)/python -m examples.mathieu2019.$@ $(QUICK)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" -rs

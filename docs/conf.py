@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -16,6 +17,9 @@ from disvae.metrics import discretise
 
 # Executed pages use one thread: sums are then added in one order, and give the same digits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Pages that show the papers' experiments read the runs by the modules that made them.
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
 
 # myst-nb would announce every page it executes, also under -q.
 logging.getLogger("traitlets").setLevel(logging.WARNING)

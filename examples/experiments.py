@@ -7,6 +7,7 @@ it was. The same settings on the same machine, with as many threads, give the sa
 
 import argparse
 import datetime
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import disvae
@@ -122,6 +124,52 @@ def fit(
                 optimizer.zero_grad()
                 losses.total.backward()
                 optimizer.step()
+
+
+def over_seeds(records: dict[str, Record], *keys: str) -> dict[tuple[Any, ...], list[Record]]:
+    """The records of the runs that differ in nothing but their seed, by the settings named."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in sorted(records.values(), key=lambda record: record["settings"]["seed"]):
+        group = tuple(record["settings"][key] for key in keys)
+        groups.setdefault(group, []).append(record)
+    return groups
+
+
+def values_of(records: list[Record], field: str) -> list[float]:
+    """One figure of each run."""
+    return [record["results"][field] for record in records]
+
+
+def table_of(groups: Sequence[list[Record]], field: str) -> list[list[float]]:
+    """One figure of all seeds of several settings, ``(S, P)``; NaN where a run is missing."""
+    columns = [values_of(runs, field) for runs in groups]
+    return [list(row) for row in itertools.zip_longest(*columns, fillvalue=math.nan)]
+
+
+def shown(values: Sequence[float], digits: int = 2) -> str:
+    """The mean over seeds, with its interval."""
+    mean, half = mean_and_interval(values)
+    return f"{mean:.{digits}f}" if math.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def show(rows: list[list[str]]) -> None:
+    """Print a table, a row of names first."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table for a page, a row of names first."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    print(path)
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:

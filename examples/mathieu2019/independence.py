@@ -7,14 +7,16 @@ For each prior, each β and each seed one model: reconstruction, rate, FactorVAE
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import disvae
-from disvae import data, decoders, encoders, evaluation, metrics, objectives, priors
+from disvae import data, decoders, encoders, evaluation, metrics, objectives, plotting, priors
 from examples import experiments
-from examples.experiments import Results, Settings
+from examples.experiments import Record, Results, Settings, values_of
 
 HERE = Path(__file__).parent
 PRIORS = ("isotropic", "pca", "pca-learnt", "student-t9", "laplace", "student-t3")
@@ -107,12 +109,77 @@ def measured(model: disvae.VAE, images: Tensor, factors: NDArray, settings: Sett
     }
 
 
+SCORES = {
+    "factor_vae_score": "FactorVAE score",
+    "mig": "MIG",
+    "dci_disentanglement": "DCI disentanglement",
+}
+
+
+def table(records: dict[str, Record]) -> list[list[str]]:
+    """For each prior and β the costs and scores, with 95 % intervals over seeds; a row of names."""
+    rows = [["prior", "β", "seeds", "reconstruction", "KL", *SCORES.values(), "active"]]
+    for (prior, beta), runs in experiments.over_seeds(records, "prior", "beta").items():
+        costs = [experiments.shown(values_of(runs, name)) for name in ("reconstruction", "kl")]
+        scores = [experiments.shown(values_of(runs, name), 3) for name in SCORES]
+        active = experiments.shown(values_of(runs, "active_units"), 1)
+        rows.append([prior, f"{beta:g}", str(len(runs)), *costs, *scores, active])
+    return rows
+
+
+def differences(records: dict[str, Record]) -> list[list[str]]:
+    """How much each prior scores above the isotropic one at equal reconstruction.
+
+    For each seed the isotropic prior's score is interpolated between its models of different β at
+    the other's reconstruction; where that lies beyond them, the nearest one is taken. The mean is
+    over the β, the interval over seeds.
+    """
+    seeds = experiments.over_seeds(records, "seed", "prior")
+    rows = [["prior", "seeds", *SCORES.values()]]
+    for prior in PRIORS[1:]:
+        found: dict[str, list[float]] = {name: [] for name in SCORES}
+        for (seed, other), runs in seeds.items():
+            reference = seeds.get((seed, PRIORS[0]), [])
+            if other != prior or len(reference) < 2:
+                continue
+            at = values_of(runs, "reconstruction")
+            for name, values in found.items():
+                expected = np.interp(at, *_curve(reference, name))
+                values.append(float(np.mean(values_of(runs, name) - expected)))
+        if found["mig"]:
+            cells = [experiments.shown(values, 3) for values in found.values()]
+            rows.append([prior, str(len(found["mig"])), *cells])
+    return rows
+
+
+def _curve(runs: list[Record], name: str) -> tuple[NDArray, NDArray]:
+    """Reconstruction, rising, and a score."""
+    points = np.array([values_of(runs, "reconstruction"), values_of(runs, name)])
+    return tuple(points[:, points[0].argsort()])
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Each score against reconstruction: a curve per prior, points over β, intervals over seeds."""
+    groups = experiments.over_seeds(records, "prior", "beta")
+    panels: dict[str, dict[str, plotting.Curve]] = {}
+    for name, title in SCORES.items():
+        panel = panels.setdefault(title, {})
+        for prior in PRIORS:
+            betas = sorted(beta for other, beta in groups if other == prior)
+            if betas:
+                runs = [groups[prior, beta] for beta in betas]
+                x, y = (experiments.table_of(runs, field) for field in ("reconstruction", name))
+                panel[prior] = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
+    xlabel = "reconstruction in nats per image; numbers: β"
+    return plotting.tradeoff(panels, xlabel=xlabel, ylabel="score")
+
+
 def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
     folder = options.out / "results" / "independence" / size
-    experiments.sweep(
+    records = experiments.sweep(
         settings_of(size),
         run,
         folder,
@@ -120,6 +187,9 @@ def main() -> None:
         device=options.device,
         only=options.only,
     )
+    experiments.show(table(records))
+    experiments.show(differences(records))
+    experiments.save(figure(records), options.out / "figures" / size / "independence.png")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
 import disvae
-from disvae import data, decoders, encoders, evaluation, metrics, objectives, priors
+from disvae import data, decoders, encoders, evaluation, metrics, objectives, plotting, priors
 from disvae.objectives import terms
 from examples import experiments
-from examples.experiments import Results, Settings
+from examples.experiments import Record, Results, Settings, values_of
 
 HERE = Path(__file__).parent
 LATENT_DIM = 50
@@ -223,6 +224,64 @@ def _carrier(
     }
 
 
+QUANTITIES = {
+    "hoyer": "Hoyer sparsity of the means",
+    "log_likelihood": "log p(x), a bound, in nats",
+    "divergence": "MMD² of q(z) from p(z)",
+}
+
+
+def table(records: dict[str, Record]) -> list[list[str]]:
+    """For each setting costs, sparsity and divergence, with 95 % intervals over seeds."""
+    names = ["γ", "β", "α", "spike scale", "seeds"]
+    rows = [[*names, "sparsity of means", "of samples", "prior's", "log p(x)", "MMD²", "KL"]]
+    groups = experiments.over_seeds(records, "gamma", "beta", "alpha", "spike_scale")
+    for (gamma, beta, alpha, spike), runs in groups.items():
+        setting = [f"{gamma:g}", f"{beta:g}", f"{alpha:g}", f"{spike:.2g}" if gamma else "–"]
+        fields = {"hoyer": 3, "hoyer_of_samples": 3, "hoyer_of_prior": 3}
+        fields |= {"log_likelihood": 0, "divergence": 2, "kl": 1}
+        cells = [experiments.shown(values_of(runs, name), n) for name, n in fields.items()]
+        rows.append([*setting, str(len(runs)), *cells])
+    return rows
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Sparsity, log p(x) and divergence against α at β = 1, with bands over seeds."""
+    groups = experiments.over_seeds(records, "gamma", "spike_scale", "beta", "alpha")
+    names = {
+        (0.0, CODE): "γ = 0",
+        (0.8, CODE): "γ = 0.8, spike scale 0.05",
+        (0.8, PAPER): "γ = 0.8, spike variance 0.05",
+    }
+    panels: dict[str, dict[str, plotting.Curve]] = {}
+    for field, title in QUANTITIES.items():
+        panel = panels.setdefault(title, {})
+        for (gamma, spike), name in names.items():
+            alphas = sorted(a for g, s, b, a in groups if (g, s, b) == (gamma, spike, 1.0))
+            if alphas:
+                runs = [groups[gamma, spike, 1.0, alpha] for alpha in alphas]
+                panel[name] = plotting.Curve(alphas, experiments.table_of(runs, field))
+    return plotting.bands(panels, xlabel="α", ylabel="", log=True)
+
+
+def magnitudes(record: Record) -> Figure:
+    """Class-wise latent magnitudes of one run, over the dimensions with the largest of them."""
+    values = np.array(record["results"]["magnitudes"]) / record["results"]["standard_deviation"]
+    classes = data.FashionMNIST.class_names
+    return plotting.latent_magnitudes(values, names=classes)
+
+
+def traversals(record: Record) -> Figure:
+    """The traversals of one run: an attribute a row, its dimension and rank correlation beside."""
+    found = record["results"]["attributes"]
+    rows = np.stack([frames_of(each["frames"]) for each in found.values()]) / 255
+    labels = [
+        f"{name}\nz{each['dimension']}, rank correlation {abs(each['rank_correlation']):.2f}"
+        for name, each in found.items()
+    ]
+    return plotting.grid(rows[:, :, None], row_labels=labels)
+
+
 def frames_of(packed: str) -> NDArray[np.uint8]:
     """The images of a traversal, ``(9, 32, 32)``."""
     content = zlib.decompress(base64.b64decode(packed))
@@ -233,7 +292,7 @@ def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
-    experiments.sweep(
+    records = experiments.sweep(
         settings_of(size),
         run,
         options.out / "results" / "sparsity" / size,
@@ -241,6 +300,13 @@ def main() -> None:
         device=options.device,
         only=options.only,
     )
+    experiments.show(table(records))
+    figures = options.out / "figures" / size
+    experiments.save(figure(records), figures / "sparsity.png")
+    for name in ("gamma0-beta1-alpha0-seed0", "gamma0.8-beta1-alpha1000-seed0"):
+        if name in records:
+            experiments.save(magnitudes(records[name]), figures / f"magnitudes-{name}.png")
+            experiments.save(traversals(records[name]), figures / f"traversals-{name}.png")
 
 
 if __name__ == "__main__":

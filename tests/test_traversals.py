@@ -57,6 +57,10 @@ def test_each_row_moves_its_own_dimension_through_the_quantiles_of_the_prior(pri
         torch.testing.assert_close(found[d], expected, rtol=1e-4, atol=1e-4)
     some = traversals.traverse(model(prior), X, dims=[2, 0], steps=5)
     assert torch.equal(some, found[[2, 0]])
+    for span in (None, (-1.0, 2.0)):
+        moved = traversals.traverse(model(prior), X, steps=5, span=span)
+        values = traversals.traversed_values(model(prior), steps=5, span=span)
+        torch.testing.assert_close(values, moved.diagonal(dim1=0, dim2=2), rtol=0, atol=0)
 
 
 def test_a_flow_without_an_inverse_cdf_stays_where_it_has_mass():

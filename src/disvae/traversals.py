@@ -13,8 +13,8 @@ from disvae.distributions.supports import CATEGORIES, Block, blocks
 from disvae.model import VAE, evaluating
 from disvae.nn import check_float, check_int
 
-# the central part of the prior that a traversal covers: ±2.33 standard deviations of a normal one
-_CENTRAL_MASS = 0.98
+CENTRAL_MASS = 0.98
+"""The part of the prior that a traversal covers: ±2.33 standard deviations of a normal one."""
 
 
 def traverse(
@@ -71,6 +71,37 @@ def traverse(
         )
     with evaluating(model):
         return _traverse(model, x, dims, steps, span, context)
+
+
+def traversed_values(
+    model: VAE,
+    steps: int = 11,
+    span: float | tuple[float, float] | None = None,
+    *,
+    context: Tensor | None = None,
+) -> Tensor:
+    r"""The values that each latent dimension takes in :func:`traverse`.
+
+    Args:
+        model: The model.
+        steps: As there, and so are the other arguments.
+        span: See there.
+        context: See there.
+
+    Shape:
+        ``(steps, D)``. The frames of a category are its values, whatever stands here.
+
+    Example:
+        >>> import torch, disvae
+        >>> from disvae import decoders, encoders, priors, traversals
+        >>> model = disvae.VAE(encoders.MLP(8, 2), decoders.MLP(2, 8), prior=priors.Normal(2))
+        >>> traversals.traversed_values(model, steps=3)[:, 0]
+        tensor([-2.3263,  0.0000,  2.3263])
+    """
+    steps = check_int(steps, "steps")
+    with evaluating(model):
+        prior = model.latent_prior(context)
+        return _values(prior, quantile(prior, 0.5).flatten(), steps, _ends(span))
 
 
 def interpolate(
@@ -168,15 +199,15 @@ def _traverse(
 
 
 def _values(
-    prior: Distribution, code: Tensor, steps: int, ends: tuple[float, float] | None
+    prior: Distribution, like: Tensor, steps: int, ends: tuple[float, float] | None
 ) -> Tensor:
-    """The values of every latent dimension, ``(steps, D)``."""
+    """The values of every latent dimension, ``(steps, D)``, of the dtype of a vector of them."""
     if ends is not None:
-        values = torch.linspace(*ends, steps, dtype=code.dtype, device=code.device)
-        return values[:, None].expand(steps, len(code))
-    tail = (1 - _CENTRAL_MASS) / 2
+        values = torch.linspace(*ends, steps, dtype=like.dtype, device=like.device)
+        return values[:, None].expand(steps, len(like))
+    tail = (1 - CENTRAL_MASS) / 2
     u = torch.linspace(tail, 1 - tail, steps) if steps > 1 else torch.tensor([0.5])
-    return quantile(prior, u).reshape(steps, -1).to(code)
+    return quantile(prior, u).reshape(steps, -1).to(like)
 
 
 def _rows(block: Block, code: Tensor, values: Tensor) -> dict[int, Tensor]:

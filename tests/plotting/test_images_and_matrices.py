@@ -109,10 +109,10 @@ def test_rows_of_unequal_length_end_in_blank_images():
         lambda: plotting.grid(torch.zeros(3, 1, 8, 8), cell=0),
     ],
 )
-def test_bad_input_gets_one_sentence_of_our_own(call):
-    with pytest.raises(ValueError, match=r"^Expected .{20,380}\.$") as caught:
+def test_bad_input_gets_one_sentence_of_our_own(call, is_clear):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
         call()
-    assert caught.traceback[-1].path.name == "plotting.py"
+    is_clear(caught.value)
 
 
 MATRIX = np.array([[0.0, 0.36], [1.44, 0.09], [0.25, 0.0]])  # three codes, two factors
@@ -242,11 +242,10 @@ def test_values_of_zero_and_above_the_scale_are_drawn():
         (MATRIX, {"vmax": float("nan")}, ValueError),
     ],
 )
-def test_bad_matrices_get_one_sentence_of_our_own(draw, values, settings, error):
-    with pytest.raises(error, match=r"^Expected .{20,380}\.$") as caught:
+def test_bad_matrices_get_one_sentence_of_our_own(draw, values, settings, error, is_clear):
+    with pytest.raises(error) as caught:
         draw(values, **settings)
-    assert caught.traceback[-1].path.name == "plotting.py"
-    assert "\n" not in str(caught.value)
+    is_clear(caught.value)
 
 
 def test_the_error_for_a_negative_value_says_where_it_stands():

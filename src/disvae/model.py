@@ -33,6 +33,9 @@ class VAE(nn.Module):
             The check costs one pass over the data, and on a GPU a wait for the device; it is
             skipped while compiling.
 
+    Attributes:
+        latent_dim: The number D of latent dimensions, or None where no part tells.
+
     Raises:
         ValueError: If the parts disagree on the number of latent dimensions (here where they tell,
             else at the first pass), or the data do not fit.
@@ -66,7 +69,7 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.prior = prior
         self.check_values = check_values
-        _check_latent_dims(encoder, decoder, prior)
+        self.latent_dim = _check_latent_dims(encoder, decoder, prior)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         r"""The posterior :math:`q(z|x)` of data ``(B, *event)``."""
@@ -223,12 +226,13 @@ def evaluating(model: VAE) -> Iterator[None]:
             f"Expected model to be a disvae.VAE, but got {type(model).__name__}; "
             f"pass the model itself, as in train.model."
         )
-    with _evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         yield
 
 
 @contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode; every submodule gets its own mode back."""
     modes = {submodule: submodule.training for submodule in module.modules()}
     module.eval()
     try:
@@ -298,7 +302,8 @@ def _name(d: Distribution) -> str:
     return type(base_of(d)).__name__
 
 
-def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module) -> None:
+def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module) -> int | None:
+    """What all parts say, as far as they do."""
     told = {
         "encoder": _latent_dim(encoder),
         "decoder": _latent_dim(decoder),
@@ -311,6 +316,7 @@ def _check_latent_dims(encoder: nn.Module, decoder: nn.Module, prior: nn.Module)
             f"Expected encoder, decoder and prior to have the same latent_dim, but got {given}; "
             f"build all three with one value."
         )
+    return next(iter(known.values()), None)
 
 
 def _latent_dim(part: nn.Module) -> int | None:
@@ -324,7 +330,7 @@ def _latent_dim(part: nn.Module) -> int | None:
 def _latent_dim_of_unconditional_prior(prior: nn.Module) -> int | None:
     """The event size of a prior that does not tell its ``latent_dim``, if it needs no context."""
     try:
-        with _evaluation_mode(prior), torch.no_grad(), torch.random.fork_rng(devices=()):
+        with evaluation_mode(prior), torch.no_grad(), torch.random.fork_rng(devices=()):
             shape = prior().event_shape
     except Exception:  # whatever a foreign prior raises without a context, the first pass will tell
         return None

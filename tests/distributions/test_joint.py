@@ -47,6 +47,16 @@ class TestJoint:
         assert not dist.has_closed_form(q, p)
         assert dist.has_closed_form(dist.Joint(q.blocks[:1]), dist.Joint(p.blocks[:1]))
 
+    def test_kl_of_each_dimension_with_samples_where_a_block_needs_them(self):
+        """The closed block has no sample axis, the other one has: both stand side by side."""
+        heavy = Independent(dist.StudentT(torch.tensor([3.0]).double()), 1)
+        q, p = dist.Joint([normal(1.0), normal(0.0)]), dist.Joint([normal(0.0), heavy])
+        z = q.sample((5, 3))
+        found = dist.kl(dist.marginals(q), dist.marginals(p), z)
+        expected = q.blocks[1].log_prob(z[..., 1:]) - p.blocks[1].log_prob(z[..., 1:])
+        torch.testing.assert_close(found[..., 0], torch.full((5, 3), 0.5).double())
+        torch.testing.assert_close(found[..., 1], expected)
+
     def test_a_block_that_does_not_factorise_has_no_marginals(self):
         d = dist.Joint([normal(0.0), dist.RelaxedCategorical(torch.zeros(3).double(), 0.5)])
         assert not dist.is_factorised(d)

@@ -155,8 +155,9 @@ class JointMarginals(Distribution):
         return self.joint.split(value)
 
     def combine(self, values: Sequence[Tensor]) -> Tensor:
-        """One row of numbers from those of the blocks."""
-        return self.joint.join(values)
+        """One row of numbers from those of the blocks, of which some may have sample axes."""
+        lead = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+        return self.joint.join([value.expand(lead + value.shape[-1:]) for value in values])
 
     def _each(self, method: str, value: Tensor) -> Tensor:
         parts = zip(self.blocks, self.split(value), strict=True)

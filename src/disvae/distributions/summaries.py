@@ -25,8 +25,9 @@ from disvae.distributions.joint import Joint, JointMarginals
 from disvae.distributions.mixtures import GaussianMixture, Mixture
 from disvae.distributions.multivariate import DEPENDENT_NORMALS
 from disvae.distributions.noise import seeded
-from disvae.distributions.pushforward import PushedMarginals, Pushforward
+from disvae.distributions.pushforward import Pushforward
 from disvae.distributions.relaxed import RelaxedCategorical
+from disvae.distributions.scaled import ScaledMarginals
 from disvae.distributions.spherical import PowerSpherical
 from disvae.distributions.wrapping import base_of
 
@@ -186,7 +187,7 @@ def marginals(d: Distribution) -> Distribution:
     elif isinstance(d, Joint):
         return JointMarginals(d, [marginals(block) for block in d.blocks])
     elif isinstance(d, Pushforward) and d.map.order is not None:
-        return PushedMarginals(marginals(d.base), d.map)
+        return ScaledMarginals(marginals(d.base), d.map)
     raise _no_marginals(d)
 
 

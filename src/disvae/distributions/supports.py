@@ -1,6 +1,6 @@
 """Where a distribution lives: on all numbers, on a part of them, on a sphere, on a simplex."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch.distributions import (
     Distribution,
@@ -89,9 +89,14 @@ def infinite(q: type[Distribution], p: type[Distribution]) -> ValueError:
 
 def _kind(d: Distribution) -> type[constraints.Constraint] | None:
     try:
-        found = d.support
+        found = kind_of(d.support)
     except NotImplementedError:
         return None
-    while isinstance(found, constraints.independent):
-        found = found.base_constraint
     return None if found is None else type(found)
+
+
+def kind_of(support: Any) -> Any:
+    """The constraint below every layer of ``independent``."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support

@@ -103,7 +103,7 @@ def chunks(
     model: VAE, x: Tensor, context: Tensor | None, samples: int, rows: int
 ) -> Iterator[VAEOutput]:
     """Passes that together draw ``samples`` samples for each datum, about ``rows`` at once."""
-    chunk = max(1, rows // len(x))
+    chunk = max(1, rows // max(1, len(x)))  # the model refuses an empty batch
     out = model(x, context, (min(chunk, samples),))
     yield out
     for start in range(chunk, samples, chunk):

@@ -264,10 +264,10 @@ class NormalLogSums(torch.autograd.Function):
         """
         joints, eaches, groups = [], [], []
         for _, _, joint, each, of_groups in _chunks(z, loc, scale, extra, sizes):
-            joints.append(joint.logsumexp(-1))
-            eaches.append(_log_sum_exp_(each).T)
+            joints.append(log_sum_exp_(joint))
+            eaches.append(log_sum_exp_(each).T)
             if of_groups is not None:
-                groups.append(_log_sum_exp_(of_groups).T)
+                groups.append(log_sum_exp_(of_groups).T)
         return (
             torch.cat(joints),
             torch.cat(eaches),
@@ -345,7 +345,7 @@ def _chunks(
         yield part, t, joint, each, groups
 
 
-def _log_sum_exp_(x: Tensor) -> Tensor:
+def log_sum_exp_(x: Tensor) -> Tensor:
     """The log of the sum of exponentials over the last axis, overwriting its argument."""
     largest = x.amax(-1, keepdim=True)
     return _exp_(x.sub_(largest)).sum(-1).log_() + largest.squeeze(-1)

@@ -88,6 +88,16 @@ def test_pictures_of_few_pixels_are_the_covered_parts_too(number):
     np.testing.assert_allclose(drawn, covered(number, poses, 8, finer=32), atol=0.06)
 
 
+def test_pictures_are_float32_whatever_the_default_is():
+    sprites = Sprites(size=16, samples=4)
+    expected = sprites.images
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(sprites.images, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("number", range(3))
 def test_binary_pixels_tell_whether_their_centre_is_inside(number):
     poses = random_poses(12, seed=number)

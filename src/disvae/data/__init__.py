@@ -8,6 +8,17 @@ of factors, or with its label. The whole arrays stand beside the items as attrib
 from disvae.data.arrays import FactorArrays
 from disvae.data.dsprites import DSprites
 from disvae.data.mnist import MNIST, FashionMNIST
+from disvae.data.morpho_mnist import MorphoMNIST
+from disvae.data.morphology import MorphologyTable, morphology
 from disvae.data.sprites import Sprites
 
-__all__ = ["MNIST", "DSprites", "FactorArrays", "FashionMNIST", "Sprites"]
+__all__ = [
+    "MNIST",
+    "DSprites",
+    "FactorArrays",
+    "FashionMNIST",
+    "MorphoMNIST",
+    "MorphologyTable",
+    "Sprites",
+    "morphology",
+]

@@ -129,7 +129,7 @@ class Sprites(BatchedDataset):
         """
         classes = self._checked_classes(factors)
         values = self._values(classes)
-        images = torch.empty(len(classes), *self.image_shape)
+        images = torch.empty(len(classes), *self.image_shape, dtype=torch.float32)
         step = max(1, _PIXELS_AT_ONCE // self.size**2)
         for number, shape in enumerate(_SHAPES):
             for rows in torch.nonzero(classes[:, 0] == number).squeeze(1).split(step):

@@ -41,6 +41,7 @@ def parser(description: str | None, folder: Path) -> argparse.ArgumentParser:
     found.add_argument("--out", type=Path, default=folder, help="where results and pictures go")
     found.add_argument("--threads", type=int, default=1)
     found.add_argument("--device", default="cpu")
+    found.add_argument("--download", action="store_true", help="fetch the data where missing")
     found.add_argument("--only", default="", help="run only runs with this in their name")
     return found
 

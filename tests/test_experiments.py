@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +111,99 @@ def test_the_interval_is_that_of_students_t():
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
     assert math.isnan(experiments.mean_and_interval([1.0])[1])
+
+
+ROOT = Path(__file__).parents[1]
+needs_data = pytest.mark.skipif(
+    "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
+)
+
+
+def quick(name, folder, *options):
+    """The records of a quick run, and the paths of its pictures."""
+    command = [sys.executable, "-m", f"examples.mathieu2019.{name}", "--quick"]
+    finished = subprocess.run(
+        [*command, "--out", str(folder), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    pictures = [Path(line) for line in finished.stdout.splitlines() if line.endswith(".png")]
+    assert all(path.stat().st_size > 10_000 for path in pictures)
+    return experiments.read(folder / "results" / name / "quick"), pictures
+
+
+def medians(records, field, *keys):
+    groups = experiments.over_seeds(records, *keys)
+    return {
+        key: np.median(experiments.values_of(several, field)) for key, several in groups.items()
+    }
+
+
+@pytest.mark.slow
+def test_pinwheel_overlap_by_beta_and_structure_by_alpha(tmp_path):
+    records, pictures = quick("pinwheel", tmp_path)
+    assert len(pictures) == 1
+
+    def row(field, keys):
+        found = medians(records, field, "beta", "alpha")
+        return np.array([found[key] for key in keys])
+
+    by_alpha = [(0, 1), (0, 3), (0, 5), (0, 8)]
+    information = row("mutual_information", by_alpha)
+    assert (np.diff(information) < 0).all()
+    assert 4 < information[0] < 5.7
+    assert 2 < information[-1] < 3.4
+    assert (np.diff(row("inclusive_kl", by_alpha)) < 0).all()
+    assert row("inclusive_kl", by_alpha)[-1] < 0.25
+    by_beta = [(0.01, 0), (0.5, 0), (1, 0), (5, 0)]
+    information = row("mutual_information", by_beta)
+    assert (np.diff(information) < 0).all()
+    assert information[0] > 0.97 * math.log(400)  # a look-up table
+    assert information[-1] < 0.1  # nothing is left
+    assert row("inclusive_kl", by_beta)[0] > 50
+    again, _ = quick("pinwheel", tmp_path)
+    assert again == records  # kept, and not run again
+
+
+@pytest.mark.slow
+def test_a_run_of_the_pinwheel_repeats_bit_for_bit(tmp_path):
+    from examples.mathieu2019 import pinwheel
+
+    runs = pinwheel.settings_of("quick")
+    runs = {name: runs[name] for name in ("beta0-alpha3-seed1", "beta1-alpha0-seed0")}
+    first = sweep(runs, pinwheel.run, tmp_path / "first")
+    second = sweep(dict(reversed(runs.items())), pinwheel.run, tmp_path / "second")
+    assert {name: record["results"] for name, record in first.items()} == {
+        name: record["results"] for name, record in second.items()
+    }
+
+
+@needs_data
+@pytest.mark.slow
+def test_sparsity_by_the_prior_and_divergence_by_alpha(tmp_path):
+    records, pictures = quick("sparsity", tmp_path)
+    assert len(pictures) == 3
+    divergence = medians(records, "divergence", "gamma", "alpha")
+    likelihood = medians(records, "log_likelihood", "gamma", "alpha")
+    for gamma in (0.0, 0.8):
+        assert divergence[gamma, 100] < 0.25 * divergence[gamma, 0]
+        assert likelihood[gamma, 100] < likelihood[gamma, 0]
+    hoyer = medians(records, "hoyer", "gamma", "alpha")
+    assert hoyer[0.8, 0] > hoyer[0.0, 0] + 0.03
+    assert hoyer[0.8, 100] > hoyer[0.0, 100] + 0.03
+
+
+@needs_data
+@pytest.mark.slow
+def test_independence_costs_reconstruction_as_beta_grows(tmp_path):
+    records, pictures = quick("independence", tmp_path)
+    assert len(pictures) == 1
+    reconstruction = medians(records, "reconstruction", "prior", "beta")
+    rate = medians(records, "kl", "prior", "beta")
+    for prior in ("isotropic", "laplace"):
+        assert reconstruction[prior, 0.1] < reconstruction[prior, 1] - 2
+        assert rate[prior, 0.1] > rate[prior, 1] + 2
+    assert min(medians(records, "factor_vae_score", "prior", "beta").values()) > 0.3

@@ -22,11 +22,11 @@ HERE = Path(__file__).parent
 PRIORS = ("isotropic", "pca", "pca-learnt", "student-t9", "laplace", "student-t3")
 COMMON = {"latent_dim": 10, "subset": "downsampled"}
 SIZES = {
-    "quick": {"size": 16, "epochs": 6, "batch_size": 256, "lr": 2e-3},
+    "quick": {"size": 16, "epochs": 3, "batch_size": 256, "lr": 2e-3},
     "desk": {"size": 32, "epochs": 10, "batch_size": 256, "lr": 1e-3},
     "paper": {"size": 64, "epochs": 20, "batch_size": 64, "lr": 5e-4},
 }
-BETAS = {"quick": (1, 8), "desk": (1, 4, 8), "paper": (1, 2, 4, 6, 8, 12, 16)}
+BETAS = {"quick": (0.1, 1), "desk": (1, 4, 8), "paper": (1, 2, 4, 6, 8, 12, 16)}
 
 
 def settings_of(size: str) -> dict[str, Settings]:
@@ -36,6 +36,7 @@ def settings_of(size: str) -> dict[str, Settings]:
     """
     subset = {"subset": "whole"} if size == "paper" else {}
     seeds = range(1) if size == "quick" else range(3)
+    several = ("isotropic", "laplace") if size == "quick" else PRIORS
     return {
         f"{prior}-beta{beta}-seed{seed}": {
             "prior": prior,
@@ -46,7 +47,7 @@ def settings_of(size: str) -> dict[str, Settings]:
             **SIZES[size],
         }
         for seed in seeds
-        for prior in (PRIORS[:3] if size == "quick" else PRIORS)
+        for prior in several
         for beta in BETAS[size]
     }
 
@@ -179,6 +180,8 @@ def main() -> None:
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
     folder = options.out / "results" / "independence" / size
+    if options.download:
+        data.DSprites(subset="whole" if options.paper else "downsampled", download=True)
     records = experiments.sweep(
         settings_of(size),
         run,

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 LATENT_DIM = 50
 CODE, PAPER = 0.05, 0.05**0.5  # of the spike: a standard deviation in the code, or a variance
 SIZES = {
-    "quick": {"train": 4_000, "epochs": 8, "batch_size": 250, "lr": 1e-3, "samples": 10},
+    "quick": {"train": 4_000, "epochs": 8, "batch_size": 250, "lr": 1e-3, "samples": 5},
     "desk": {"train": 12_000, "epochs": 20, "batch_size": 500, "lr": 5e-4, "samples": 100},
     "paper": {"train": 60_000, "epochs": 80, "batch_size": 500, "lr": 5e-4, "samples": 1000},
 }
@@ -38,7 +38,7 @@ SIZES = {
 def settings_of(size: str) -> dict[str, Settings]:
     """The runs of one size, by name."""
     alphas = {
-        "quick": (0, 1000),
+        "quick": (0, 100),
         "desk": (0, 10, 100, 1000),
         "paper": (0, 10, 50, 100, 200, 500, 800, 1000),
     }[size]
@@ -292,6 +292,9 @@ def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
+    if options.download:
+        for part in (True, False):
+            data.FashionMNIST(train=part, download=True)
     records = experiments.sweep(
         settings_of(size),
         run,

@@ -165,6 +165,9 @@ def test_samples_are_maps_of_the_same_noise_and_densities_change_by_the_volume(m
     d = dist.pushforward(base, matrix)
     assert (d.batch_shape, d.event_shape) == (base.batch_shape, base.event_shape)
     assert d.has_rsample == base.has_rsample
+    if make is not flow:  # which tells none
+        assert d.support.event_dim == 1
+        assert d.support.check(d.sample((2,))).shape == (2, *d.batch_shape)
     for method in ("sample", "rsample") if base.has_rsample else ("sample",):
         torch.manual_seed(1)
         z = getattr(base, method)((5,))
@@ -399,6 +402,9 @@ def test_directions_rotate_on_their_sphere(make_map):
     torch.testing.assert_close(dist.kl(d, uniform, z), same.log_prob(z) - uniform.log_prob(z))
     with pytest.raises(ValueError, match="different supports"):
         dist.kl(d, normal(g, ()), z)
+    pair = dist.pushforward(dist.Joint([base, normal(g)]), rotation(g, 2 * D))
+    with pytest.raises(NotImplementedError):
+        _ = pair.support  # a rotated pair of directions and numbers is neither
 
 
 def test_what_has_no_density_still_has_none(is_clear):
@@ -619,6 +625,10 @@ BAD = {
     "wrong size": lambda: dist.pushforward(normal(generator(0)), torch.eye(2)),
     "numbers": lambda: dist.pushforward(dist.Normal(torch.zeros(D), 1.0), torch.eye(D)),
     "stretched sphere": lambda: dist.pushforward(dist.HypersphericalUniform(D), 2 * torch.eye(D)),
+    "a sphere among others": lambda: dist.pushforward(
+        dist.Joint([dist.HypersphericalUniform(2), dist.HypersphericalUniform(2)]),
+        2 * torch.eye(4),
+    ),
     "stretched simplex": lambda: dist.pushforward(
         dist.RelaxedCategorical(torch.zeros(D), 0.5), 2 * torch.eye(D)
     ),

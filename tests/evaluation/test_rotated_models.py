@@ -78,6 +78,13 @@ class TestRotate:
         assert not model.encoder[0].training
         assert model.decoder.training
 
+    def test_data_are_checked_where_the_model_checks_them(self):
+        model, x = build(), 2 * data()  # outside of a Bernoulli's support
+        with pytest.raises(ValueError, match="inside"):
+            evaluation.rotate(model, rotation())(x)
+        model.check_values = False
+        evaluation.rotate(model, rotation())(x)
+
     def test_it_can_be_copied_and_stored(self):
         rotated, x = evaluation.rotate(build(), rotation()), data()
         buffer = io.BytesIO()
@@ -594,4 +601,6 @@ def test_best_diagonal_gap_of_wide_and_collapsed_decoders():
         assert found.gap >= 0
         assert found.optimum >= found.diagonal
         assert torch.tensor([found.optimum, found.diagonal, found.gap]).isfinite().all()
-    assert evaluation.best_diagonal_gap(torch.zeros(4, 3), torch.randn(2, 4)).gap == 0
+    for weight in (torch.zeros(4, 3), torch.rand(7).diag(), torch.rand(9).diag()[:, :4]):
+        x = torch.randn(2, len(weight))
+        assert evaluation.best_diagonal_gap(weight, x, noise_scale=0.3, beta=0.7).gap == 0

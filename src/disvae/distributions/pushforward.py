@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from disvae.distributions.constraints import Sphere
+from disvae.distributions.constraints import Sphere, sphere
 from disvae.distributions.families import Shape
 from disvae.distributions.linear_map import LinearMap
 from disvae.distributions.multivariate import (
@@ -16,7 +16,7 @@ from disvae.distributions.multivariate import (
     Root,
 )
 from disvae.distributions.scaled import factors, scaled
-from disvae.distributions.supports import CATEGORIES, kind_of
+from disvae.distributions.supports import REAL, THIN, blocks
 from disvae.distributions.wrapping import base_of, is_normal
 
 
@@ -105,11 +105,11 @@ class Pushforward(Distribution):
     @property
     def support(self) -> Any:
         """All vectors, or the sphere; others are not told."""
-        kind = kind_of(self.base.support)
-        if isinstance(kind, type(constraints.real)):
+        kinds = [block.kind for block in blocks(self.base)]
+        if set(kinds) == {REAL}:
             return constraints.real_vector
-        if isinstance(kind, Sphere):  # the map is orthogonal, or was refused
-            return kind
+        if kinds == [Sphere]:  # the map is orthogonal, or was refused
+            return sphere
         raise NotImplementedError
 
     @property
@@ -195,15 +195,10 @@ def _check_event(base: Distribution, linear_map: LinearMap) -> None:
             f"{linear_map.dim}) for a distribution of event shape {tuple(base.event_shape)}; pass "
             f"one row and column for each latent dimension."
         )
-    if linear_map.orthogonal:
-        return
-    try:
-        kind = kind_of(base.support)
-    except NotImplementedError:
-        return
-    if isinstance(kind, (Sphere, *CATEGORIES)):
+    thin = [block for block in blocks(base) if block.kind in THIN]
+    if thin and not linear_map.orthogonal:
         raise ValueError(
-            f"Expected an orthogonal matrix for {type(base_of(base)).__name__}, which lives on a "
-            f"{'sphere' if isinstance(kind, Sphere) else 'simplex'}, but got one that stretches "
-            f"it; rotations keep its density."
+            f"Expected an orthogonal matrix for {thin[0].family.__name__}, which lives on a "
+            f"{'sphere' if thin[0].kind is Sphere else 'simplex'}, but got one that stretches it; "
+            f"rotations keep its density."
         )

@@ -9,7 +9,7 @@ from torch.distributions import Distribution, constraints
 from disvae.distributions.families import Laplace, Normal, Shape
 from disvae.distributions.linear_map import LinearMap
 from disvae.distributions.shaped import GeneralizedNormal, StudentT
-from disvae.distributions.supports import kind_of
+from disvae.distributions.supports import REAL, blocks
 from disvae.distributions.wrapping import is_normal
 
 
@@ -106,7 +106,7 @@ class ScaledMarginals(Distribution):
     @property
     def support(self) -> Any:
         """All numbers; others are not told."""
-        if isinstance(kind_of(self.base.support), type(constraints.real)):
+        if {block.kind for block in blocks(self.base)} == {REAL}:
             return constraints.real
         raise NotImplementedError
 

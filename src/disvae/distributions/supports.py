@@ -1,6 +1,6 @@
 """Where a distribution lives: on all numbers, on a part of them, on a sphere, on a simplex."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch.distributions import (
     Distribution,
@@ -14,8 +14,8 @@ from disvae.distributions.joint import Joint
 
 CATEGORIES = (type(constraints.simplex), type(constraints.one_hot))
 # sets without a volume: a density on one says nothing about another
-_THIN = (Sphere, *CATEGORIES)
-_REAL = type(constraints.real)
+THIN = (Sphere, *CATEGORIES)
+REAL = type(constraints.real)
 _PARTS = tuple(
     type(part)
     for part in (constraints.unit_interval, constraints.positive, constraints.nonnegative)
@@ -72,9 +72,9 @@ def check_supports(q: Distribution, p: Distribution, *, wider: bool = False) -> 
     opposite = {dim: block for block in blocks(p) for dim in block.dims}
     for of_q in blocks(q):
         for of_p in (opposite[dim] for dim in of_q.dims if dim in opposite):
-            thin = of_q.kind in _THIN or of_p.kind in _THIN
+            thin = of_q.kind in THIN or of_p.kind in THIN
             differ = of_q.kind is not of_p.kind or of_q.dims != of_p.dims
-            if (thin and differ) or (not wider and of_q.kind is _REAL and of_p.kind in _PARTS):
+            if (thin and differ) or (not wider and of_q.kind is REAL and of_p.kind in _PARTS):
                 raise infinite(of_q.family, of_p.family)
 
 
@@ -89,14 +89,9 @@ def infinite(q: type[Distribution], p: type[Distribution]) -> ValueError:
 
 def _kind(d: Distribution) -> type[constraints.Constraint] | None:
     try:
-        found = kind_of(d.support)
+        found = d.support
     except NotImplementedError:
         return None
+    while isinstance(found, constraints.independent):
+        found = found.base_constraint
     return None if found is None else type(found)
-
-
-def kind_of(support: Any) -> Any:
-    """The constraint below every layer of ``independent``."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support

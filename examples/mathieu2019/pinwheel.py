@@ -104,7 +104,8 @@ COLUMNS = {
 def table(records: dict[str, Record]) -> list[list[str]]:
     """For each setting the median over seeds, with the lowest and the highest; a row of names."""
     rows = [["β", "α", "seeds", *COLUMNS.values()]]
-    for (beta, alpha), runs in experiments.over_seeds(records, "beta", "alpha").items():
+    groups = experiments.over_seeds(records, "alpha", "beta")
+    for (alpha, beta), runs in sorted(groups.items(), key=lambda item: item[0]):
         cells = []
         for name in COLUMNS:
             values = values_of(runs, name)

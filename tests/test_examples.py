@@ -27,7 +27,7 @@ def run(arguments, folder):
 @pytest.mark.slow
 def test_the_code_of_the_readme_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks) + "\nmodel(dataset.images[:4])\n")
     finished = run([script], tmp_path)

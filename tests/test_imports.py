@@ -28,10 +28,11 @@ ALLOWED = {
     "training": BASE | {"model", "objectives"},
     "evaluation": BASE | {"model", "output", "objectives", "metrics", "data"},
     "traversals": BASE | {"model", "objectives"},
+    "alignment": BASE | {"model", "evaluation", "traversals", "metrics", "data"},
     "testing": BASE | {"model", "output", "objectives"},
     "metrics": set(),
     "data": {"_extras"},
-    "plotting": BASE | {"model", "evaluation", "traversals", "metrics", "data"},
+    "plotting": BASE | {"model", "evaluation", "traversals", "alignment", "metrics", "data"},
     "lightning": BASE | {"model", "objectives", "training", "evaluation", "plotting"},
 }
 OUTSIDE = {

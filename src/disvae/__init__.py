@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disvae import (
+        alignment,
         data,
         decoders,
         distributions,
@@ -36,6 +37,7 @@ __all__ = [
     "VAE",
     "TrainStep",
     "VAEOutput",
+    "alignment",
     "data",
     "decoders",
     "distributions",

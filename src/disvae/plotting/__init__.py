@@ -1,6 +1,7 @@
 """Pictures: the only part that draws. It needs the extra ``plot``."""
 
 from disvae.plotting.aggregates import Aggregate, Density
+from disvae.plotting.alignment import alignment
 from disvae.plotting.curves import bands, tradeoff
 from disvae.plotting.densities import aggregate_density, densities
 from disvae.plotting.estimates import Curve, Interval
@@ -15,6 +16,7 @@ __all__ = [
     "Interval",
     "active_traversals",
     "aggregate_density",
+    "alignment",
     "bands",
     "densities",
     "grid",

@@ -1,0 +1,184 @@
+"""Below the images of a traversal stands what they are measured as."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from disvae import alignment, plotting
+
+
+def measure(x):
+    """Brightness, and where it is."""
+    ink = x.sum((1, 2, 3))
+    return {"ink": ink, "place": (x.sum((1, 2)) * torch.arange(8)).sum(1) / ink}
+
+
+def paint(z, c=None):
+    """Images (1, 8, 8) or, of a context, (3, 8, 8)."""
+    ink, place = z[..., :1].sigmoid(), z[..., 1:2]
+    column = ink * (0.1 + 0.9 * torch.exp(-0.5 * (torch.arange(8) - 3.5 - place).square()))
+    image = column[..., None, None, :].expand(*z.shape[:-1], 1, 8, 8)
+    return image if c is None else image * c[..., :, None, None]
+
+
+@pytest.fixture(scope="module")
+def painted(known):
+    """A model of grey images, and its alignment."""
+    z = torch.randn(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    table = paint(z)
+    model = known(lambda z: paint(z).flatten(-2), lambda x: z[_rows(x, table)], dim=2)
+    # an event of three axes
+    model.decoder.function = lambda z: torch.distributions.Independent(
+        torch.distributions.Normal(paint(z), torch.ones((), dtype=z.dtype)), 3
+    )
+    found = alignment.align(model, table, measure=measure, samples=6, steps=5, replicates=10)
+    return model, table, found
+
+
+def _rows(x, table):
+    return torch.cdist(x.flatten(1), table.flatten(1)).argmin(1)
+
+
+def is_tidy(figure):
+    """Words neither run into each other nor out of the figure."""
+    found, draw = [], Text.draw
+    canvas = FigureCanvasAgg(figure)
+
+    def record(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            found.append((self.get_text(), self.get_window_extent(renderer)))
+        return draw(self, renderer, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        canvas.draw()
+    assert found
+    for (a, box), (b, other) in itertools.combinations(found, 2):
+        wide = min(box.x1, other.x1) - max(box.x0, other.x0)
+        high = min(box.y1, other.y1) - max(box.y0, other.y0)
+        assert wide < 1.5 or high < 1.5, f"{a!r} and {b!r} overlap"
+    for text, box in found:
+        assert box.x0 > 0 and box.y0 > 0, text  # noqa: PT018
+        assert box.x1 < figure.bbox.width and box.y1 < figure.bbox.height, text  # noqa: PT018
+
+
+def test_rows_show_the_dimension_and_the_curve_of_each_attribute(painted):
+    model, _, found = painted
+    units = {"ink": "pixels"}
+    figure = plotting.alignment(model, found, datum=2, units=units, title="paint")
+    strips, curves = figure.axes[::2], figure.axes[1::2]
+    assert len(curves) == 2
+    for k, (strip, curve, row) in enumerate(zip(strips, curves, found.carriers, strict=True)):
+        d = row.dimension
+        place = found.dimensions.index(d)
+        assert strip.get_title(loc="left").startswith(f"{row.attribute}: z{d}, gap {row.gap:.3f} [")
+        assert curve.get_xlabel() == f"z{d}"
+        mean, dots = curve.lines
+        codes = found.curves.values[place].numpy()
+        np.testing.assert_allclose(mean.get_xdata(), codes)
+        np.testing.assert_allclose(mean.get_ydata(), found.curves.mean[place, :, k])
+        band = curve.collections[0].get_paths()[0].vertices
+        for edge in (found.curves.low, found.curves.high):
+            for point in zip(codes, edge[place, :, k].tolist(), strict=True):
+                assert np.isclose(band, point).all(1).any()
+        # the images are those of the datum, and the dots what they are measured as
+        z = found.base[2].repeat(5, 1)
+        z[:, d] = found.curves.values[place]
+        x = paint(z)
+        np.testing.assert_allclose(dots.get_ydata(), list(measure(x).values())[k])
+        shown = strip.images[0].get_array()
+        expected = np.concatenate(list(x[:, 0].numpy()), axis=1)
+        np.testing.assert_allclose(shown[..., 0], expected, atol=1e-9)
+        # each step stands below its image
+        left, right = curve.get_xlim()
+        np.testing.assert_allclose((codes - left) / (right - left), [0.1, 0.3, 0.5, 0.7, 0.9])
+        assert strip.get_position().x0 == pytest.approx(curve.get_position().x0)
+        assert strip.get_position().x1 == pytest.approx(curve.get_position().x1)
+        assert strip.get_position().y0 > curve.get_position().y1
+    assert [axes.get_ylabel() for axes in curves] == ["ink\n(pixels)", "place"]
+    is_tidy(figure)
+
+
+@pytest.mark.parametrize("cell", [0.4, 1.0])
+def test_words_have_room(painted, cell):
+    model, _, found = painted
+    is_tidy(plotting.alignment(model, found, cell=cell))
+    is_tidy(plotting.alignment(model, found, cell=cell, names=["place"], title="one"))
+
+
+def test_chosen_attributes_stand_in_the_order_given(painted):
+    model, _, found = painted
+    figure = plotting.alignment(model, found, names=["place", "ink"])
+    assert [axes.get_ylabel() for axes in figure.axes[1::2]] == ["place", "ink"]
+    assert len(plotting.alignment(model, found, names=["place"]).axes) == 2
+
+
+def test_a_dimension_that_codes_do_not_confirm_is_said(painted):
+    model, table, _ = painted
+    columns = measure(table)
+    attributes = {"ink": columns["place"], "place": columns["ink"]}
+    found = alignment.align(
+        model, table, attributes, measure=measure, samples=6, steps=5, replicates=10
+    )
+    row = next(row for row in found.carriers if not row.agree)
+    figure = plotting.alignment(model, found, names=[row.attribute])
+    assert figure.axes[0].get_title(loc="left").endswith(f"codes say z{row.from_codes}")
+
+
+def test_colour_images_have_the_context_of_their_datum(known):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(60, 2, dtype=torch.float64, generator=generator)
+    context = torch.rand(60, 3, dtype=torch.float64, generator=generator)
+    table = paint(z, context)
+    model = known(None, lambda x, c: z[_rows(x, table)], dim=2)
+    model.decoder.function = lambda z, c: torch.distributions.Independent(
+        torch.distributions.Normal(paint(z, c), torch.ones((), dtype=z.dtype)), 3
+    )
+    found = alignment.align(
+        model,
+        table,
+        names=["ink"],
+        measure=lambda x: {"ink": x.sum((1, 2, 3))},
+        context=context,
+        samples=6,
+        steps=3,
+        replicates=10,
+    )
+    figure = plotting.alignment(model, found, datum=4)
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == (8, 24, 3)
+    colour = found.context[4].numpy()
+    np.testing.assert_allclose(shown[0, 0] / shown[0, 0, 0], colour / colour[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"found": "table"}, TypeError, "alignment.align"),
+        ({"names": ["hue"]}, ValueError, "'hue'"),
+        ({"names": []}, ValueError, "at least one"),
+        ({"datum": 6}, ValueError, "below 6"),
+        ({"datum": -1}, ValueError, "datum"),
+        ({"cell": 0}, ValueError, "cell"),
+        ({"model": "VAE"}, TypeError, "disvae.VAE"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(painted, given, error, words, is_clear):
+    model, _, found = painted
+    arguments = {"model": model, "found": found, **given}
+    with pytest.raises(error) as caught:
+        plotting.alignment(arguments.pop("model"), arguments.pop("found"), **arguments)
+    is_clear(caught.value)
+    assert words in str(caught.value)
+
+
+def test_vectors_are_no_images(linear, is_clear):
+    model, x = linear(np.eye(2), np.random.default_rng(0).normal(size=(50, 2)))
+    found = alignment.align(model, x, measure=lambda x: x, samples=4, replicates=5)
+    with pytest.raises(ValueError, match="images of shape") as caught:
+        plotting.alignment(model, found)
+    is_clear(caught.value)

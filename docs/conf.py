@@ -55,7 +55,6 @@ nb_execution_in_temp = True  # the pages may write pictures
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
-nb_render_markdown_format = "myst"  # tables, which plain Markdown has not
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

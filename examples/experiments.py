@@ -160,10 +160,11 @@ def show(rows: list[list[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
 
 
-def markdown(rows: list[list[str]]) -> str:
+def html(rows: list[list[str]]) -> str:
     """A table for a page, a row of names first."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+    lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[1:]]
+    names = "".join(f"<th>{name}</th>" for name in rows[0])
+    return f'<table class="docutils"><tr>{names}</tr>{"".join(lines)}</table>'
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -19,12 +19,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 import disvae
 from disvae import objectives
+from disvae.plotting.estimates import mean_and_half_width
 
 Settings = dict[str, Any]
 Results = dict[str, Any]
@@ -92,6 +94,24 @@ def sweep(
             write(path, record)
             records[name] = record
     return records
+
+
+def sweep_as_asked(
+    options: argparse.Namespace,
+    name: str,
+    settings_of: Callable[[str], dict[str, Settings]],
+    run: Callable[[Settings, Path], Results],
+) -> dict[str, Record]:
+    """The sweep of one experiment, of the size and with the options that were asked for."""
+    size = size_of(options)
+    return sweep(
+        settings_of(size),
+        run,
+        options.out / "results" / name / size,
+        threads=options.threads,
+        device=options.device,
+        only=options.only,
+    )
 
 
 def write(path: Path, content: Any) -> None:
@@ -176,14 +196,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """The mean over seeds, and half the width of its 95 % interval by Student's t."""
-    from scipy.stats import t
-
-    count = len(values)
-    mean = math.fsum(values) / count
-    if count < 2:
-        return mean, math.nan
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    return mean, float(t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
+    mean, half = mean_and_half_width(np.array(values)[:, None])
+    return mean.item(), half.item()
 
 
 def _kept(path: Path, settings: Settings) -> Record:

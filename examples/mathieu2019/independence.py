@@ -179,17 +179,9 @@ def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
-    folder = options.out / "results" / "independence" / size
     if options.download:
         data.DSprites(subset="whole" if options.paper else "downsampled", download=True)
-    records = experiments.sweep(
-        settings_of(size),
-        run,
-        folder,
-        threads=options.threads,
-        device=options.device,
-        only=options.only,
-    )
+    records = experiments.sweep_as_asked(options, "independence", settings_of, run)
     experiments.show(table(records))
     experiments.show(differences(records))
     experiments.save(figure(records), options.out / "figures" / size / "independence.png")

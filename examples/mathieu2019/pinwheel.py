@@ -128,14 +128,7 @@ def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
     size = experiments.size_of(options)
-    records = experiments.sweep(
-        settings_of(size),
-        run,
-        options.out / "results" / "pinwheel" / size,
-        threads=options.threads,
-        device=options.device,
-        only=options.only,
-    )
+    records = experiments.sweep_as_asked(options, "pinwheel", settings_of, run)
     experiments.show(table(records))
     experiments.save(figure(records), options.out / "figures" / size / "pinwheel.png")
 

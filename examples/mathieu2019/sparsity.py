@@ -295,14 +295,7 @@ def main() -> None:
     if options.download:
         for part in (True, False):
             data.FashionMNIST(train=part, download=True)
-    records = experiments.sweep(
-        settings_of(size),
-        run,
-        options.out / "results" / "sparsity" / size,
-        threads=options.threads,
-        device=options.device,
-        only=options.only,
-    )
+    records = experiments.sweep_as_asked(options, "sparsity", settings_of, run)
     experiments.show(table(records))
     figures = options.out / "figures" / size
     experiments.save(figure(records), figures / "sparsity.png")

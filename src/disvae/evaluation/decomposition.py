@@ -16,7 +16,7 @@ from disvae.evaluation.divergences import (
     split_of,
 )
 from disvae.evaluation.feeding import Context, Data
-from disvae.evaluation.findings import Estimate, Finding, listing, names_of, per_dimension
+from disvae.evaluation.findings import Estimate, PartlyDefined, listing, names_of, per_dimension
 from disvae.evaluation.points import Missing, draw, missing
 from disvae.evaluation.summaries import ActiveUnits
 from disvae.model import VAE, evaluating
@@ -30,7 +30,7 @@ _NO_INFORMATION, _NO_SIGNAL, _FULL, _HOLES, _FAR = 0.01, 0.02, 0.99, 1.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Decomposition(Finding):
+class Decomposition(PartlyDefined):
     r"""What :func:`decompose` finds; it prints as a table.
 
     All in nats per datum unless said otherwise. What is not defined for a model is None, with the
@@ -96,9 +96,12 @@ class Decomposition(Finding):
     def __str__(self) -> str:
         """Tables for the terminal: of the whole, and of each dimension."""
         rows = [("data, points", f"{self.data:,}, {self.points:,}")]
-        rows += [(name, self._cell(field)) for field, name in _ROWS.items()]
+        units = {"mutual_information": f" nats, at most {self.ceiling:.3f}"}
+        rows += [
+            (name, self.cell(field, units.get(field, " nats"))) for field, name in _ROWS.items()
+        ]
         if self.prior_information is not None:
-            rows.append(("known to the prior", self._cell("prior_information")))
+            rows.append(("known to the prior", self.cell("prior_information", " nats")))
         error = self.mmd.standard_error
         rows.append(("MMD²", f"{self.mmd:.5f} ± {error:.5f} ({self.mmd_samples:,} samples)"))
         rows.append(("active units", f"{self.active.count} of {len(self.scale)}"))
@@ -114,13 +117,6 @@ class Decomposition(Finding):
         }
         parts = [listing(rows), per_dimension(columns, ranking.argsort(descending=True).tolist())]
         return "\n".join(parts + [f"warning: {text}" for text in self.warnings])
-
-    def _cell(self, field: str) -> str:
-        value = getattr(self, field)
-        if value is None:
-            return f"not defined ({self.not_defined[field]})"
-        ceiling = f", at most {self.ceiling:.3f}" if field == "mutual_information" else ""
-        return f"{value} nats{ceiling}"
 
 
 def _column(values: tuple[Estimate, ...] | None) -> Tensor | None:

@@ -95,6 +95,19 @@ class Finding:
         return {field.name: _plain(getattr(self, field.name)) for field in fields}
 
 
+class PartlyDefined(Finding):
+    """A result of which some fields are None, each with the reason in ``not_defined``."""
+
+    not_defined: Mapping[str, str]
+
+    def cell(self, field: str, unit: str = "") -> str:
+        """A field for a table, with its unit, or why it is not defined."""
+        value = getattr(self, field)
+        if value is None:
+            return f"not defined ({self.not_defined[field]})"
+        return f"{value if isinstance(value, Estimate) else format(value, '.3f')}{unit}"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Estimate):
         error = value.standard_error

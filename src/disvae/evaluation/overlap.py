@@ -12,7 +12,7 @@ from disvae.distributions import base_of, is_normal
 from disvae.evaluation.aggregate import Aggregate
 from disvae.evaluation.divergences import Signal
 from disvae.evaluation.feeding import Context, Data
-from disvae.evaluation.findings import Estimate, Finding, listing, mean_of, per_dimension
+from disvae.evaluation.findings import Estimate, PartlyDefined, listing, mean_of, per_dimension
 from disvae.evaluation.points import draw, encoded, missing, pick
 from disvae.model import VAE, evaluating
 from disvae.nn import check_int
@@ -26,7 +26,7 @@ _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Overlap(Finding):
+class Overlap(PartlyDefined):
     r"""What :func:`overlap` finds; it prints as a table.
 
     Attributes:
@@ -60,8 +60,8 @@ class Overlap(Finding):
         """Tables for the terminal: of the whole, and of each dimension."""
         rows = [
             ("data, points", f"{self.data:,}, {self.points:,}"),
-            ("I(x; z)", self._cell("mutual_information", f" nats, at most {self.ceiling:.3f}")),
-            ("Bhattacharyya", self._cell("bhattacharyya", f" (nearest, {self.neighbours:,} data)")),
+            ("I(x; z)", self.cell("mutual_information", f" nats, at most {self.ceiling:.3f}")),
+            ("Bhattacharyya", self.cell("bhattacharyya", f" (nearest, {self.neighbours:,} data)")),
         ]
         if self.quantiles is not None:
             quantiles = (f"{name} {value:.3f}" for name, value in self.quantiles.items())
@@ -73,10 +73,6 @@ class Overlap(Finding):
         }
         order = self.signal.argsort(descending=True).tolist()
         return f"{listing(rows)}\n{per_dimension(columns, order)}"
-
-    def _cell(self, field: str, unit: str) -> str:
-        value = getattr(self, field)
-        return f"not defined ({self.not_defined[field]})" if value is None else f"{value}{unit}"
 
 
 def overlap(

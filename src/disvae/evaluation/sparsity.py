@@ -10,7 +10,7 @@ from torch import Tensor
 from disvae.distributions import point
 from disvae.evaluation.divergences import Signal
 from disvae.evaluation.feeding import Context, Data
-from disvae.evaluation.findings import Estimate, Finding, listing
+from disvae.evaluation.findings import Estimate, PartlyDefined, listing
 from disvae.evaluation.points import encoded
 from disvae.metrics import NotDefinedError, hoyer_sparsity
 from disvae.model import VAE, evaluating
@@ -20,7 +20,7 @@ _PRIOR_SAMPLES = 10_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sparsity(Finding):
+class Sparsity(PartlyDefined):
     """What :func:`sparsity` finds; it prints as a table.
 
     Attributes:
@@ -51,19 +51,13 @@ class Sparsity(Finding):
         kept = f"{len(self.dimensions)} dimensions with a signal"
         rows = [
             ("data", f"{self.data:,}"),
-            ("codes", f"{self._cell('codes')}, {kept}"),
-            ("  Gaussian", self._cell("codes_gaussian")),
-            ("samples", f"{self._cell('samples')}, all dimensions"),
-            ("  Gaussian", self._cell("gaussian")),
-            ("  prior", self._cell("prior")),
+            ("codes", f"{self.cell('codes')}, {kept}"),
+            ("  Gaussian", self.cell("codes_gaussian")),
+            ("samples", f"{self.cell('samples')}, all dimensions"),
+            ("  Gaussian", self.cell("gaussian")),
+            ("  prior", self.cell("prior")),
         ]
         return listing(rows)
-
-    def _cell(self, field: str) -> str:
-        value = getattr(self, field)
-        if value is None:
-            return f"not defined ({self.not_defined[field]})"
-        return str(value) if isinstance(value, Estimate) else f"{value:.3f}"
 
 
 def sparsity(

@@ -3,7 +3,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart pinwheel sparsity independence test test-slow doctest lint typecheck docs benchmark clean
+.PHONY: quickstart pinwheel sparsity independence latent_size kl_weight knobs single_digits manifold \
+	test test-slow doctest lint typecheck docs benchmark clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -11,6 +12,10 @@ quickstart: $(STAMP)
 # The experiments of Mathieu et al., 2019; QUICK=--quick for a minute or two of each.
 pinwheel sparsity independence: $(STAMP)
 	$(BIN)/python -m examples.mathieu2019.$@ $(QUICK)
+
+# Those of Pastrana, 2022.
+latent_size kl_weight knobs single_digits manifold: $(STAMP)
+	$(BIN)/python -m examples.pastrana2022.$@ $(QUICK)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" -rs

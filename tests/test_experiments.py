@@ -1,5 +1,6 @@
 """Sweeps of runs: each is kept, none is run twice, and a cut one loses the run in hand only."""
 
+import importlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy import stats
 
 import disvae
@@ -113,26 +115,107 @@ def test_the_interval_is_that_of_students_t():
     assert math.isnan(experiments.mean_and_interval([1.0])[1])
 
 
+EXPERIMENTS = ("pinwheel", "sparsity", "independence")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("only", ["", "seed1", "beta0", "nothing of that name"])
+def test_a_sweep_of_some_runs_draws_what_is_there(name, only, tmp_path, monkeypatch, capsys):
+    experiment = importlib.import_module(f"examples.mathieu2019.{name}")
+    names = {*getattr(experiment, "QUANTITIES", ()), *getattr(experiment, "SCORES", ())}
+    names |= {*getattr(experiment, "COLUMNS", ()), "hoyer_of_samples", "hoyer_of_prior"}
+    results = dict.fromkeys([*names, "kl", "reconstruction", "active_units"], 1.0)
+    results |= {"means": [[0.0, 1.0], [1.0, 0.0]], "scales": [[0.1, 0.1]] * 2}
+    results |= {"magnitudes": np.ones((10, 3)), "standard_deviation": np.ones(3), "attributes": {}}
+    monkeypatch.setattr(experiment, "run", lambda settings, path: results)
+    for drawn in ("magnitudes", "traversals"):
+        monkeypatch.setattr(experiment, drawn, lambda record: Figure(), raising=False)
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path), "--only", only])
+    experiment.main()
+    kept = experiments.read(tmp_path / "results" / name / "quick")
+    assert set(kept) == {run for run in experiment.settings_of("quick") if only in run}
+    drawn = (tmp_path / "figures" / "quick" / f"{name}.png").exists()
+    assert drawn == bool(experiment.panels(kept))
+    assert "seeds" in capsys.readouterr().out  # the table
+
+
+class Images:
+    """A data set of few images of noise."""
+
+    def __init__(self, size=28, **options):
+        self.images = torch.rand(24, 1, size, size)
+        self.labels, self.factors = torch.zeros(24), torch.zeros(24, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "run"),
+    [
+        ("sparsity", "FashionMNIST", "gamma0.8-beta0.1-alpha0-seed0"),
+        ("independence", "DSprites", "isotropic-beta0.1-seed0"),
+    ],
+)
+def test_each_run_keeps_weights_of_its_own(name, source, run, tmp_path, monkeypatch):
+    experiment = importlib.import_module(f"examples.mathieu2019.{name}")
+    monkeypatch.setattr(experiment.data, source, Images)
+    monkeypatch.setattr(experiment, "measured", lambda *arguments: {})
+    sizes = {"train": 20, "epochs": 1, "batch_size": 10}
+    settings = experiment.settings_of("quick").get(run) or experiment.settings_of("desk")[run]
+    experiment.run({**settings, **sizes}, tmp_path / run)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{run}.pt"]
+
+
+def record(seed, **results):
+    return {"settings": {"seed": seed}, "results": results}
+
+
+def test_differences_are_paired_by_seed():
+    first = [record(2, score=5.0), record(0, score=1.0), record(1, score=None)]
+    second = [
+        record(0, score=0.5),
+        record(1, score=3.0),
+        record(2, score=7.0),
+        record(3, score=9.0),
+    ]
+    assert experiments.differences(first, second, "score") == pytest.approx(
+        [0.5, math.nan, -2.0], nan_ok=True
+    )
+
+
+def test_excess_is_taken_at_an_equal_value_of_the_reference_of_the_same_seed():
+    curve = [(30.0, 0.5), (10.0, 0.1), (20.0, 0.3)]  # in no order, as runs may be
+    reference = [record(0, reconstruction=x, score=y) for x, y in curve]
+    reference += [record(1, reconstruction=x, score=0.0) for x, _ in curve]
+
+    def excess(seed, x, y):
+        return experiments.excess(record(seed, reconstruction=x, score=y), reference, "score")
+
+    assert excess(0, 25.0, 0.6) == pytest.approx(0.2)
+    assert excess(1, 25.0, 0.6) == pytest.approx(0.6)
+    assert excess(0, 50.0, 0.6) == pytest.approx(0.1)  # beyond the curve its end is taken
+    assert math.isnan(excess(2, 25.0, 0.6))
+    assert math.isnan(excess(0, 25.0, None))
+
+
 ROOT = Path(__file__).parents[1]
 needs_data = pytest.mark.skipif(
     "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
 )
 
 
-def quick(name, folder, *options):
+def quick(name, folder, *, paper="mathieu2019", pool=None):
     """The records of a quick run, and the paths of its pictures."""
-    command = [sys.executable, "-m", f"examples.mathieu2019.{name}", "--quick"]
     finished = subprocess.run(
-        [*command, "--out", str(folder), *options],
+        [sys.executable, "-m", f"examples.{paper}.{name}", "--quick", "--out", str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    pictures = [Path(line) for line in finished.stdout.splitlines() if line.endswith(".png")]
+    lines = finished.stdout.splitlines()
+    pictures = [Path(line) for line in lines if line.endswith((".png", ".gif"))]
     assert all(path.stat().st_size > 10_000 for path in pictures)
-    return experiments.read(folder / "results" / name / "quick"), pictures
+    return experiments.read(folder / "results" / (pool or name) / "quick"), pictures
 
 
 def medians(records, field, *keys):
@@ -185,7 +268,7 @@ def test_a_run_of_the_pinwheel_repeats_bit_for_bit(tmp_path):
 @pytest.mark.slow
 def test_sparsity_by_the_prior_and_divergence_by_alpha(tmp_path):
     records, pictures = quick("sparsity", tmp_path)
-    assert len(pictures) == 3
+    assert len(pictures) == 5
     divergence = medians(records, "divergence", "gamma", "alpha")
     likelihood = medians(records, "log_likelihood", "gamma", "alpha")
     for gamma in (0.0, 0.8):
@@ -207,3 +290,72 @@ def test_independence_costs_reconstruction_as_beta_grows(tmp_path):
         assert reconstruction[prior, 0.1] < reconstruction[prior, 1] - 2
         assert rate[prior, 0.1] > rate[prior, 1] + 2
     assert min(medians(records, "factor_vae_score", "prior", "beta").values()) > 0.3
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Runs of one experiment of MNIST; they all share one folder, where what is there is kept."""
+    folder = tmp_path_factory.mktemp("pastrana2022")
+    return lambda name: quick(name, folder, paper="pastrana2022", pool="mnist")
+
+
+@needs_data
+@pytest.mark.slow
+def test_one_latent_dimension_is_too_few_for_digits(digits):
+    records, pictures = digits("latent_size")
+    assert len(pictures) == 1
+    bound = medians(records, "elbo", "latent_dim")
+    assert bound[(10,)] > bound[(1,)] + 20
+    for record in records.values():
+        assert record["results"]["floor"] < record["results"]["reconstruction"]
+        assert record["results"]["reconstruction"] < record["results"]["of_mean_image"]
+
+
+@needs_data
+@pytest.mark.slow
+def test_the_class_goes_through_the_condition_and_weight_costs_reconstruction(digits):
+    records, pictures = digits("kl_weight")
+    assert len(pictures) == 1
+    records = {name: record for name, record in records.items() if "dim10" in name}
+    cost, rate, known = (
+        medians(records, field, "conditional", "beta")
+        for field in ("reconstruction", "kl", "class_in_codes")
+    )
+    for conditional in (False, True):
+        assert cost[conditional, 10] > cost[conditional, 1] + 10
+        assert rate[conditional, 10] < rate[conditional, 1] - 5
+    for beta in (1, 10):
+        assert cost[True, beta] < cost[False, beta]
+    assert known[True, 1] < known[False, 1] - 0.05
+    assert known[True, 10] < 0.2 < 0.3 < known[False, 10]  # chance is 0.11
+    for name in (name for name in records if "conditional" in name):
+        results = records[name]["results"]
+        shuffled = results["reconstruction_with_shuffled_labels"]
+        assert shuffled > results["reconstruction"] + 10
+        if "beta10-" in name:
+            assert results["other_label_seen"] > 0.9
+            assert results["class_kept_under_other_label"] < 0.1
+
+
+@needs_data
+@pytest.mark.slow
+def test_every_recipe_turns_thickness(digits):
+    records, pictures = digits("knobs")
+    assert len(pictures) == 7
+    recipes = {name: record for name, record in records.items() if "conditional" in name}
+    assert len(recipes) >= 6
+    for record in recipes.values():
+        thickness = record["results"]["carriers"][0]
+        assert thickness["attribute"] == "thickness"
+        assert abs(thickness["correlation"]["value"]) > 0.2
+        assert thickness["monotonicity"]["value"] > 0.7
+
+
+@needs_data
+@pytest.mark.slow
+def test_single_digits_and_the_plane_of_digits(digits):
+    records, pictures = digits("single_digits")
+    assert len(pictures) == 2
+    ones = [name for name in records if "digit1" in name]
+    assert all("class_in_codes" not in records[name]["results"] for name in ones)
+    assert len(digits("manifold")[1]) == 4

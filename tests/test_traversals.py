@@ -1,5 +1,6 @@
 """Traversals move one latent at a time, through the values that the prior says."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
@@ -135,6 +136,8 @@ def test_on_a_sphere_the_vector_keeps_its_length():
         found = traversals.traverse(model(prior), x, steps=5, span=span)
         length = torch.linalg.vector_norm(found, dim=-1)
         torch.testing.assert_close(length, torch.ones(D, 5))
+        values = traversals.traversed_values(model(prior), steps=5, span=span)
+        torch.testing.assert_close(values, found.diagonal(dim1=0, dim2=2))
     found = traversals.traverse(model(prior), x, steps=5)
     # by Archimedes the coordinates of a sphere in three dimensions are uniform
     expected = torch.from_numpy(scipy.stats.uniform(-1, 2).ppf(U)).float()
@@ -147,7 +150,11 @@ def test_on_a_sphere_the_vector_keeps_its_length():
 
 
 def test_a_span_replaces_the_quantiles():
-    for span, values in (((-5.0, 5.0), [-5.0, 0.0, 5.0]), (2.0, [-2.0, 0.0, 2.0])):
+    for span, values in (
+        ((-5.0, 5.0), [-5.0, 0.0, 5.0]),
+        (2.0, [-2.0, 0.0, 2.0]),
+        (np.float32(2.0), [-2.0, 0.0, 2.0]),
+    ):
         found = traversals.traverse(model(priors.Normal(D)), X, dims=[2, 0], steps=3, span=span)
         assert found.shape == (2, 3, D)
         assert found[0, :, 2].tolist() == values
@@ -165,6 +172,19 @@ def test_a_context_reaches_every_image():
     plain = traversals.traverse(model(priors.Normal(D)), X, steps=3)
     found = traversals.traverse(model(priors.Normal(D)), X, steps=3, context=context)
     torch.testing.assert_close(found, plain + context[0])
+
+
+def test_values_of_several_contexts_are_refused(is_clear):
+    class Classes(nn.Module):
+        def forward(self, context=None):
+            return Independent(dist.Normal(context, 1.0), 1)
+
+    conditional = model(Classes())
+    alone = traversals.traversed_values(conditional, steps=3, context=torch.ones(1, D))
+    torch.testing.assert_close(alone[1], torch.ones(D))
+    with pytest.raises(ValueError, match="one row of context") as caught:
+        traversals.traversed_values(conditional, steps=3, context=torch.ones(2, D))
+    is_clear(caught.value)
 
 
 def test_interpolation_is_the_straight_line_of_codes():

@@ -5,16 +5,16 @@
 For each prior, each β and each seed one model: reconstruction, rate, FactorVAE score, MIG and DCI.
 """
 
+import statistics
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import disvae
-from disvae import data, decoders, encoders, evaluation, metrics, objectives, plotting, priors
+from disvae import data, decoders, encoders, evaluation, metrics, objectives, plotting
 from examples import experiments
 from examples.experiments import Record, Results, Settings, values_of
 
@@ -52,24 +52,13 @@ def settings_of(size: str) -> dict[str, Settings]:
     }
 
 
-def prior_of(name: str, images: Tensor, latent_dim: int) -> nn.Module:
-    """The prior of that name; both PCA priors and the isotropic one have mean variance 1."""
-    if name.startswith("pca"):
-        return priors.Normal.from_pca(images, latent_dim, learn_scale=name == "pca-learnt")
-    if name.startswith("student-t"):
-        return priors.StudentT(latent_dim, df=float(name.removeprefix("student-t")))
-    if name == "laplace":
-        return priors.Laplace(latent_dim, scale=0.5**0.5)
-    return priors.Normal(latent_dim)
-
-
 def model_of(settings: Settings, images: Tensor) -> disvae.VAE:
     """The paper's nets at 64×64; below, without their last convolutions."""
     shape, latent_dim = tuple(images.shape[1:]), settings["latent_dim"]
     channels = {16: (32, 64), 32: (32, 32, 64), 64: (32, 32, 64, 64)}[settings["size"]]
     encoder = encoders.Conv(shape, latent_dim, channels=channels, hidden=(128,))
     decoder = decoders.Conv(latent_dim, shape, channels=channels[::-1], hidden=(128,))
-    prior = prior_of(settings["prior"], images, latent_dim)
+    prior = experiments.prior_of(settings["prior"], images, latent_dim)
     return disvae.VAE(encoder, decoder, prior=prior)
 
 
@@ -81,7 +70,7 @@ def run(settings: Settings, path: Path) -> Results:
     objective = objectives.BetaVAE(float(settings["beta"]))
     training = {name: settings[name] for name in ("epochs", "batch_size", "lr")}
     experiments.fit(model, objective, images, **training)
-    torch.save(model.state_dict(), path.with_suffix(".pt"))
+    torch.save(model.state_dict(), path.with_name(f"{path.name}.pt"))  # names have dots
     return measured(model, images, dataset.factors.numpy(), settings)
 
 
@@ -135,44 +124,52 @@ def differences(records: dict[str, Record]) -> list[list[str]]:
     the other's reconstruction; where that lies beyond them, the nearest one is taken. The mean is
     over the β, the interval over seeds.
     """
-    seeds = experiments.over_seeds(records, "seed", "prior")
+    reference = [run for run in records.values() if run["settings"]["prior"] == PRIORS[0]]
     rows = [["prior", "seeds", *SCORES.values()]]
+    by_prior = experiments.over_seeds(records, "prior", "seed")
     for prior in PRIORS[1:]:
-        found: dict[str, list[float]] = {name: [] for name in SCORES}
-        for (seed, other), runs in seeds.items():
-            reference = seeds.get((seed, PRIORS[0]), [])
-            if other != prior or len(reference) < 2:
-                continue
-            at = values_of(runs, "reconstruction")
-            for name, values in found.items():
-                expected = np.interp(at, *_curve(reference, name))
-                values.append(float(np.mean(values_of(runs, name) - expected)))
-        if found["mig"]:
-            cells = [experiments.shown(values, 3) for values in found.values()]
-            rows.append([prior, str(len(found["mig"])), *cells])
+        seeds = [runs for (other, _), runs in by_prior.items() if other == prior]
+        cells = []
+        for name in SCORES:
+            above = [
+                statistics.fmean(experiments.excess(run, reference, name) for run in runs)
+                for runs in seeds
+            ]
+            cells.append(experiments.shown(above, 3))
+        if seeds:
+            rows.append([prior, str(len(seeds)), *cells])
     return rows
 
 
-def _curve(runs: list[Record], name: str) -> tuple[NDArray, NDArray]:
-    """Reconstruction, rising, and a score."""
-    points = np.array([values_of(runs, "reconstruction"), values_of(runs, name)])
-    return tuple(points[:, points[0].argsort()])
-
-
-def figure(records: dict[str, Record]) -> Figure:
-    """Each score against reconstruction: a curve per prior, points over β, intervals over seeds."""
+def panels(records: dict[str, Record]) -> dict[str, dict[str, plotting.Curve]]:
+    """By score the curves of the priors over β, of the models that are there."""
     groups = experiments.over_seeds(records, "prior", "beta")
-    panels: dict[str, dict[str, plotting.Curve]] = {}
+    found: dict[str, dict[str, plotting.Curve]] = {}
     for name, title in SCORES.items():
-        panel = panels.setdefault(title, {})
         for prior in PRIORS:
             betas = sorted(beta for other, beta in groups if other == prior)
             if betas:
                 runs = [groups[prior, beta] for beta in betas]
-                x, y = (experiments.table_of(runs, field) for field in ("reconstruction", name))
-                panel[prior] = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
-    xlabel = "reconstruction in nats per image; numbers: β"
-    return plotting.tradeoff(panels, xlabel=xlabel, ylabel="score")
+                x, y = (experiments.means_of(runs, field) for field in ("reconstruction", name))
+                curve = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
+                found.setdefault(title, {})[prior] = curve
+    return found
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Each score against reconstruction: a curve per prior, points over β, standard errors as bars.
+
+    The axis of reconstruction ends shortly after the medians over seeds: models that collapsed lie
+    beyond it, and draw the mean there.
+    """
+    xlabel = "reconstruction in nats; numbers: β"  # longer ones leave the panels
+    drawn = plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="score")
+    groups = experiments.over_seeds(records, "prior", "beta").values()
+    medians = [statistics.median(values_of(runs, "reconstruction")) for runs in groups]
+    margin = 0.1 * (max(medians) - min(medians)) or 1.0
+    for axes in drawn.axes:
+        axes.set_xlim(min(medians) - margin, max(medians) + margin)
+    return drawn
 
 
 def main() -> None:
@@ -184,7 +181,8 @@ def main() -> None:
     records = experiments.sweep_as_asked(options, "independence", settings_of, run)
     experiments.show(table(records))
     experiments.show(differences(records))
-    experiments.save(figure(records), options.out / "figures" / size / "independence.png")
+    if panels(records):
+        experiments.save(figure(records), options.out / "figures" / size / "independence.png")
 
 
 if __name__ == "__main__":

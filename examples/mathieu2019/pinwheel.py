@@ -9,6 +9,7 @@ size is the default one.
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -115,13 +116,20 @@ def table(records: dict[str, Record]) -> list[list[str]]:
     return rows
 
 
+def panels(records: dict[str, Record]) -> dict[str, tuple[Any, Any]]:
+    """Means and scales of the posteriors of the first seed, of the models that are there."""
+    found = {}
+    for beta, alpha in [(beta, 0) for beta in BETAS[:4]] + [(0, alpha) for alpha in ALPHAS]:
+        record = records.get(f"beta{beta}-alpha{alpha}-seed0")
+        if record is not None:
+            results = record["results"]
+            found[f"β = {beta}, α = {alpha}"] = (results["means"], results["scales"])
+    return found
+
+
 def figure(records: dict[str, Record]) -> Figure:
     """The aggregate posteriors of the first seed, in colour, and the prior's contours."""
-    panels = {}
-    for beta, alpha in [(beta, 0) for beta in BETAS[:4]] + [(0, alpha) for alpha in ALPHAS]:
-        found = records[f"beta{beta}-alpha{alpha}-seed0"]["results"]
-        panels[f"β = {beta}, α = {alpha}"] = (found["means"], found["scales"])
-    return plotting.densities(panels, prior=clusters()(), columns=4)
+    return plotting.densities(panels(records), prior=clusters()(), columns=4)
 
 
 def main() -> None:
@@ -130,7 +138,8 @@ def main() -> None:
     size = experiments.size_of(options)
     records = experiments.sweep_as_asked(options, "pinwheel", settings_of, run)
     experiments.show(table(records))
-    experiments.save(figure(records), options.out / "figures" / size / "pinwheel.png")
+    if panels(records):
+        experiments.save(figure(records), options.out / "figures" / size / "pinwheel.png")
 
 
 if __name__ == "__main__":

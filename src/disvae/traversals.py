@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -91,6 +92,9 @@ def traversed_values(
     Shape:
         ``(steps, D)``. The frames of a category are its values, whatever stands here.
 
+    Raises:
+        ValueError: If there is more than one row of context, or an argument does not fit.
+
     Example:
         >>> import torch, disvae
         >>> from disvae import decoders, encoders, priors, traversals
@@ -101,6 +105,11 @@ def traversed_values(
     steps = check_int(steps, "steps")
     with evaluating(model):
         prior = model.latent_prior(context)
+        if prior.batch_shape.numel() != 1:
+            raise ValueError(
+                f"Expected one row of context, of shape (1, C), but got "
+                f"{prior.batch_shape.numel()} rows; pass context[:1]."
+            )
         return _values(prior, quantile(prior, 0.5).flatten(), steps, _ends(span))
 
 
@@ -204,7 +213,11 @@ def _values(
     """The values of every latent dimension, ``(steps, D)``, of the dtype of a vector of them."""
     if ends is not None:
         values = torch.linspace(*ends, steps, dtype=like.dtype, device=like.device)
-        return values[:, None].expand(steps, len(like))
+        values = values[:, None].repeat(1, len(like))
+        for block in blocks(prior):
+            if block.kind is constraints.Sphere:
+                values[:, list(block.dims)] = values[:, list(block.dims)].clamp(-1, 1)
+        return values
     tail = (1 - CENTRAL_MASS) / 2
     u = torch.linspace(tail, 1 - tail, steps) if steps > 1 else torch.tensor([0.5])
     return quantile(prior, u).reshape(steps, -1).to(like)
@@ -264,7 +277,7 @@ def _orthogonal(v: Tensor, to: Tensor) -> Tensor:
 def _ends(span: float | tuple[float, float] | None) -> tuple[float, float] | None:
     if span is None:
         return None
-    pair = (-span, span) if isinstance(span, int | float) else span
+    pair = (-span, span) if isinstance(span, int | float | np.number) else span
     try:
         low, high = (float(end) for end in pair)
     except (TypeError, ValueError):

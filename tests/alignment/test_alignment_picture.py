@@ -164,6 +164,7 @@ def test_colour_images_have_the_context_of_their_datum(known):
         ({"datum": 6}, ValueError, "below 6"),
         ({"datum": -1}, ValueError, "datum"),
         ({"cell": 0}, ValueError, "cell"),
+        ({"units": "pixels"}, TypeError, "units"),
         ({"model": "VAE"}, TypeError, "disvae.VAE"),
     ],
 )

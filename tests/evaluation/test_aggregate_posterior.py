@@ -128,6 +128,16 @@ class TestMoments:
         torch.testing.assert_close(variance[:, 1:], exact, rtol=0, atol=0.02)
         assert ((mean[:, 1:] - torch.tensor([[0.0, 1.0], [1.0, 0.0]])).abs() < 0.1).all()
 
+    def test_a_mean_that_is_known_is_not_sampled(self):
+        """Of rotated Laplace posteriors the variance alone has no closed form."""
+        loc, scale = normals(9, 3)
+        angle = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]).double()
+        base = Independent(dist.Laplace(loc, scale), 1)
+        mean, variance = Aggregate([dist.pushforward(base, angle)]).moments()
+        torch.testing.assert_close(mean, loc @ angle.T)
+        exact = 2 * scale.square() @ angle.square().T
+        torch.testing.assert_close(variance, exact, rtol=0.6, atol=0)
+
     def test_of_shared_parameters(self):
         d = Independent(StudentT(5.0, torch.zeros(4, 2), 1.0), 1)
         assert Aggregate([d]).moments()[1].shape == (4, 2)
@@ -138,3 +148,22 @@ def test_of_a_model(random_table):
     q = aggregate_posterior(table.model, table.x, batch_size=4)
     z = torch.randn(5, 2).double()
     torch.testing.assert_close(q.log_prob(z), torch.from_numpy(table.log_aggregate(z.numpy())))
+
+
+BAD = {
+    "no parts": lambda q: Aggregate([]),
+    "numbers": lambda q: Aggregate([dist.Normal(torch.zeros(3), 1.0)]),
+    "no batch": lambda q: Aggregate([Independent(dist.Normal(torch.zeros(3), 1.0), 1)]),
+    "two sizes": lambda q: Aggregate(parts(*normals(3, 2), [3]) + parts(*normals(3, 4), [3])),
+    "points of another size": lambda q: q.log_prob(torch.zeros(5, 3)),
+    "a number": lambda q: q.log_prob(torch.tensor(1.0)),
+    "whole numbers": lambda q: q.log_prob(torch.zeros(5, 2).long()),
+    "too many axes": lambda q: q.log_densities(torch.zeros(4, 5, 2)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_clear(name, is_clear):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        BAD[name](Aggregate(parts(*normals(4, 2), [4])))
+    is_clear(raised.value)

@@ -413,7 +413,10 @@ class TestSampling:
     def test_what_is_chosen_by_default(self, random_table, monkeypatch):
         table = random_table(300, 2, seed=11)
         assert decompose(table.model, table.x, samples=3).points == 900
-        assert decompose(table.model, table.x, samples=3, points=120).points == 360
+        for points, draws in ((120, 360), (20, 100), (300, 900)):
+            found = decompose(table.model, table.x, samples=3, points=points)
+            assert (found.points, found.mmd_samples) == (3 * points, draws)
+        assert decompose(table.model, table.x, samples=7).mmd_samples == 2000
         for budget, points in ((300 * 900 * 2, 900), (300 * 700 * 2, 600), (300 * 150 * 2, 150)):
             monkeypatch.setattr("disvae.evaluation.points._OF_NORMALS", budget)
             assert decompose(table.model, table.x, samples=3).points == points

@@ -86,6 +86,13 @@ class TestWarnings:
             "outside the prior: up to 25 % of q(z) lies beyond the prior's central 99.8 %, in z1"
         )
 
+    @pytest.mark.parametrize("side", [-1, 1])
+    def test_the_mass_of_the_prior_is_its_central_998_in_1000(self, tables, monkeypatch, side):
+        monkeypatch.setattr("disvae.evaluation.divergences._PRIOR_SAMPLES", 1_000_000)
+        tails = torch.tensor([0.0005, 0.0015]).double()
+        table = tables(side * torch.special.ndtri(tails)[None], 1e-6)
+        assert decompose(table.model, table.x).outside.tolist() == [1, 0]
+
 
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize(
@@ -330,6 +337,12 @@ class TestBadInput:
     def test_data(self, x, is_clear, function, make):
         with pytest.raises((TypeError, ValueError)) as raised:
             function(model(prior=priors.Mixture(D, 2)), make(x))
+        is_clear(raised.value)
+
+    @pytest.mark.parametrize("threshold", ["0.1", None, math.nan])
+    def test_a_threshold_of_active_units(self, x, is_clear, threshold):
+        with pytest.raises(ValueError, match="threshold") as raised:
+            evaluation.active_units(model(), x, threshold=threshold)
         is_clear(raised.value)
 
     def test_no_model(self, x, is_clear):

@@ -171,6 +171,14 @@ class TestNotDefined:
         assert found.signal.tolist() == [1]
         assert found.spread.item() == pytest.approx((2 / 3) ** 0.5)
 
+    def test_a_constant_code_carries_no_signal(self, table_model):
+        """Neither its variance between data nor the posterior's own is above 0."""
+        loc = torch.tensor([[0.0, 0.3], [1.0, 0.3], [2.0, 0.3]])
+        model = table_model(
+            lambda i: dist.Delta(loc[i]), Independent(dist.Normal(torch.zeros(2), 1.0), 1)
+        )
+        assert overlap(model, torch.arange(3.0)[:, None]).signal.tolist() == [1, 0]
+
 
 def test_prints_its_numbers(random_table):
     table = random_table(20, 2, seed=8)

@@ -341,6 +341,7 @@ class TestRotationGap:
         )
         assert few.noise / many.noise == pytest.approx(4, rel=0.4)
         assert few.mean.standard_error == pytest.approx(few.noise)
+        assert few.interval == pytest.approx(scipy.stats.t.interval(0.95, 29, few.mean, few.noise))
         assert abs(few.mean - many.mean) < 4 * few.noise
         # as the integrands at one and the same samples
         q, p = model.encode(x), model.prior()
@@ -576,6 +577,8 @@ BAD = {
     "noise tensor": lambda: evaluation.best_diagonal_gap(WEIGHT, X, noise_scale=torch.ones(4)),
     "prior nan": lambda: evaluation.best_diagonal_gap(WEIGHT, X, prior_scale=float("nan")),
     "beta 0": lambda: evaluation.best_diagonal_gap(WEIGHT, X, beta=0),
+    "dependent columns": lambda: evaluation.best_diagonal_gap(1e9 * WEIGHT, X),
+    "infinite squares": lambda: evaluation.best_diagonal_gap(1e200 * WEIGHT.double(), X),
     "beta flag": lambda: evaluation.best_diagonal_gap(WEIGHT, X, beta=True),
 }
 

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from disvae import VAE, decoders, encoders, metrics, posteriors, priors
 from disvae import distributions as dist
-from disvae.evaluation import clusters, independence, sparsity, subspaces
+from disvae.evaluation import clusters, independence, overlap, sparsity, subspaces
+from disvae.nn import Unconditional
 
 
 def within(found, exact, errors=4.0, floor=1e-9):
@@ -97,6 +98,14 @@ class TestIndependence:
         error = np.std(found, ddof=1) / 400**0.5
         assert np.mean(found) == pytest.approx(two.dependence([(0,), (1,)]), abs=4 * error)
 
+    @pytest.mark.filterwarnings("error")
+    def test_one_point_has_no_errors(self, random_table):
+        table = random_table(1, 2)
+        found = independence(table.model, table.x)
+        assert found.pairs.tolist() == [[0, 0], [0, 0]]
+        assert found.pair_errors.isnan().all()
+        assert "nan" not in str(found)
+
     def test_dependent_posteriors_have_no_pairs(self):
         encoder = encoders.MLP(8, 2, posterior=posteriors.FullNormal)
         model = VAE(encoder, decoders.MLP(2, 8), prior=priors.Normal(2))
@@ -104,6 +113,13 @@ class TestIndependence:
         assert found.pairs is found.pair_errors is None
         assert "not defined" in str(found)
         assert found.to_dict()["pairs"] is None
+
+    def test_an_infinite_value_goes_into_json(self, tables):
+        """Posteriors without any width on a line: one dimension is the other."""
+        table = tables(torch.linspace(-1, 1, 50)[:, None].expand(50, 2), 1e-30)
+        found = independence(table.model, table.x)
+        assert found.gaussian == math.inf
+        assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["gaussian"] is None
 
     def test_one_dimension_depends_on_nothing(self, random_table):
         table = random_table(5, 1)
@@ -120,6 +136,29 @@ class TestIndependence:
             with pytest.raises(ValueError, match="densities of their own") as raised:
                 function(model, torch.rand(30, 8))
             is_clear(raised.value)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [independence, sparsity, overlap, lambda *given, **k: subspaces(*given, [(1,), (0, 2)], **k)],
+    ids=["independence", "sparsity", "overlap", "subspaces"],
+)
+def test_a_context_reaches_the_encoder(function, random_table):
+    """Posteriors whose means are the context, beside the same ones from a table."""
+    table = random_table(7, 3, seed=2)
+
+    class Shifted(torch.nn.Module):
+        def forward(self, x, context):
+            scale = table.scale[x[:, 0].round().long()]
+            return Independent(dist.Normal(context, scale), 1)
+
+    prior, decoder = Unconditional(table.prior), Unconditional(table.model.decoder)
+    model = VAE(Shifted(), decoder, prior=prior)
+    with dist.seeded(0):
+        expected = function(table.model, table.x, batch_size=3)
+    with dist.seeded(0):
+        found = function(model, table.x, context=table.loc, batch_size=3)
+    assert found.to_dict() == expected.to_dict()
 
 
 class TestSubspaces:
@@ -226,7 +265,7 @@ class TestSparsity:
     def test_the_threshold(self, tables):
         loc = torch.linspace(-1, 1, 60).double()[:, None] * torch.tensor([2.0, 1.0, 0.5, 0.1])
         table = tables(loc, 1.0)
-        for threshold, kept in ((0.0, 4), (0.01, 3), (0.1, 2), (1.0, 0)):
+        for threshold, kept in ((0.0, 4), (np.float32(0.01), 3), (0.1, 2), (1.0, 0)):
             assert len(sparsity(table.model, table.x, threshold=threshold).dimensions) == kept
 
     def test_codes_without_noise(self, table_model):
@@ -242,6 +281,13 @@ class TestSparsity:
         found = sparsity(table.model, table.x)
         assert found.codes is found.samples is found.prior is found.gaussian is None
         assert str(found).count("not defined") == 5
+        assert found.not_defined == {
+            "codes": "one dimension carries a signal",
+            "codes_gaussian": "one dimension carries a signal",
+            "samples": "there is one dimension",
+            "gaussian": "there is one dimension",
+            "prior": "there is one dimension",
+        }
 
     @pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan, "0.1", None])
     def test_wrong_threshold(self, random_table, is_clear, threshold):

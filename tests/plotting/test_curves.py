@@ -262,6 +262,46 @@ def test_a_single_setting_has_a_bar_instead_of_a_band():
     np.testing.assert_allclose(up, [[0, half[0]]], atol=1e-12)
 
 
+def test_settings_are_joined_from_small_to_large():
+    order = [2, 0, 3, 1]
+    sorted_, mixed = (
+        plotting.bands({"a": (x, y)}, xlabel="α", ylabel="y").axes[0]
+        for x, y in ((ALPHA, SPARSITY), (ALPHA[order], SPARSITY[:, order]))
+    )
+    np.testing.assert_array_equal(sorted_.lines[0].get_data(), mixed.lines[0].get_data())
+    assert edges(sorted_) == edges(mixed)
+
+
+def test_intervals_without_neighbours_are_bars():
+    half = [np.nan, 0.2, np.nan, 0.3, 0.4, np.nan, 0.5]
+    y = plotting.Interval(np.ones(7), half)
+    axes = plotting.bands({"a": (np.arange(7.0), y)}, xlabel="α", ylabel="y").axes[0]
+    _, (up,) = bars(axes.containers[0])
+    np.testing.assert_allclose(up[:, 1], [0, 0.2, 0, 0, 0, 0, 0.5], atol=1e-12)
+    band = np.concatenate([path.vertices for path in axes.collections[0].get_paths()])
+    for corner in ((3, 0.7), (4, 0.6), (3, 1.3), (4, 1.4)):
+        assert np.isclose(band, corner).all(1).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ([0.01, 0.5, 1, 1.2, 2, 5], ["0.01", "0.5", "1", "", "2", "5"]),
+        ([0, 10, 50, 100, 200, 500, 800, 1000], ["0", "10", "50", "100", "200", "500", "", "1000"]),
+    ],
+)
+@pytest.mark.parametrize("panels", [1, 3])
+def test_labels_of_close_settings_do_not_run_into_each_other(settings, shown, panels, is_tidy):
+    curves = {f"panel {p}": {"a": (settings, settings)} for p in range(panels)}
+    figure = plotting.bands(curves, xlabel="α", ylabel="y", log=True)
+    found = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert len(found) == len(settings)  # each has a tick
+    assert found[0] == shown[0]
+    if panels == 1:
+        assert found == shown
+    is_tidy(figure)
+
+
 def test_panels_of_bands_have_scales_of_their_own(is_tidy):
     panels = {
         "Hoyer sparsity": {"γ = 0": (ALPHA, SPARSITY), "γ = 0.8": (ALPHA, SPARSITY + 0.1)},
@@ -292,6 +332,7 @@ def test_panels_of_bands_have_scales_of_their_own(is_tidy):
         ({"a": ([1, 2], [1, 2], ["x"])}, ValueError, "labels"),
         ({"a": ([1, 2], [1, 2], "ab")}, TypeError, "labels"),
         ({"a": ([1, 2], [1, 2], 5)}, TypeError, "labels"),
+        ({"a": ([1, 2], [1, 2], [[1], [2, 3]])}, ValueError, "one length"),
         ({"a": ([1, 2], [np.nan, np.nan])}, ValueError, "at least one point"),
         ({"a": ([1, 2], [1, np.inf])}, ValueError, "infinity"),
         ({"a": ([1, 2], ["low", "high"])}, TypeError, "numbers"),

@@ -90,6 +90,26 @@ def test_rows_of_unequal_length_end_in_blank_images():
     canvas = plotting.grid(images).axes[0].get_images()[0].get_array()
     black = [canvas[: canvas.shape[0] // 2, -8:].min(), canvas[-8:, -8:].min()]
     assert black == [0.0, 1.0]
+    images[1, 1:] = torch.nan
+    assert plotting.grid(images).axes[0].get_images()[0].get_array()[-8:, 9:].min() == 1.0
+
+
+def test_labels_may_be_arrays_and_have_several_lines():
+    images = torch.zeros(2, 3, 1, 8, 8)
+    figure = plotting.grid(images, row_labels=np.array(["a", "b"]), column_labels=range(3))
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2"]
+    lines = plotting.grid(images, row_labels=["some words", "some words\nand more"])
+    one = plotting.grid(images, row_labels=["some words", "and more"])
+    assert lines.get_figwidth() == one.get_figwidth()
+
+
+@pytest.mark.parametrize("labels", ["ab", 5])
+def test_labels_that_are_no_sequence_get_one_sentence(labels, is_clear):
+    with pytest.raises(TypeError, match="row_labels") as caught:
+        plotting.grid(torch.zeros(2, 3, 1, 8, 8), row_labels=labels)
+    is_clear(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +127,10 @@ def test_rows_of_unequal_length_end_in_blank_images():
         lambda: plotting.save_gif(torch.zeros(2, 3, 1, 8, 8), "walk.gif"),
         lambda: plotting.grid(torch.full((3, 1, 8, 8), torch.nan)),
         lambda: plotting.grid(torch.zeros(3, 1, 8, 8), cell=0),
+        lambda: plotting.grid(np.full((3, 1, 8, 8), 255, dtype=np.uint8)),
+        lambda: plotting.grid(np.full((3, 1, 8, 8), [[[[0.0]]], [[[np.nan]]], [[[0.0]]]])),
+        lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.gif", scale=float("nan")),
+        lambda: plotting.save_gif(torch.zeros(3, 1, 8, 8), "walk.gif", fps="10"),
     ],
 )
 def test_bad_input_gets_one_sentence_of_our_own(call, is_clear):
@@ -237,6 +261,7 @@ def test_values_of_zero_and_above_the_scale_are_drawn():
         (MATRIX, {"names": ["a", "b", "c"]}, ValueError),
         (MATRIX, {"names": "ab"}, TypeError),
         (MATRIX, {"names": [1, 2]}, TypeError),
+        (MATRIX, {"names": 2}, TypeError),
         (MATRIX, {"cell": 0}, ValueError),
         (MATRIX, {"vmax": 0}, ValueError),
         (MATRIX, {"vmax": float("nan")}, ValueError),

@@ -95,6 +95,11 @@ def test_magnitudes_of_zero_are_drawn():
         (lambda: plotting.latent_magnitudes(CODES, KINDS, dims=3), ValueError, "dims"),
         (lambda: plotting.latent_magnitudes(CODES, KINDS, names=["a"]), ValueError, "per class"),
         (lambda: plotting.latent_magnitudes(CODES, KINDS, names="abc"), TypeError, "per class"),
+        (
+            lambda: plotting.latent_magnitudes(CODES, KINDS, names=iter("abc")),
+            TypeError,
+            "per class",
+        ),
         (lambda: plotting.latent_magnitudes(CODES, KINDS, vmax=-1), ValueError, "vmax"),
         (lambda: plotting.latent_magnitudes(CODES, KINDS, width=0), ValueError, "width"),
     ],

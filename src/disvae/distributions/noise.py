@@ -109,10 +109,20 @@ def seeded(seed: int) -> Iterator[None]:
         ...     torch.equal(torch.rand(3), first)
         True
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+    cuda, mps = torch.cuda.is_initialized(), torch.backends.mps.is_available()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else ()):
+        state = torch.mps.get_rng_state() if mps else None
+        # torch.manual_seed would also seed what is not restored here: MPS, and CUDA's first use
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed_all(seed)
+        if mps:
+            torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            if state is not None:
+                torch.mps.set_rng_state(state)
 
 
 @contextmanager

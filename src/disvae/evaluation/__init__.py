@@ -1,4 +1,4 @@
-"""What a trained model does to data: codes, bounds, likelihoods, and which latents it uses."""
+"""What a trained model does to data: codes, bounds, its rate taken apart, its space rotated."""
 
 from disvae.evaluation.aggregate import Aggregate, aggregate_posterior
 from disvae.evaluation.bounds import elbo, log_likelihood

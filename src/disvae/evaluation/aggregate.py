@@ -22,6 +22,7 @@ from disvae.distributions import GaussianMixture, Joint, equal_mixture, noise
 from disvae.distributions.families import Shape
 from disvae.evaluation.feeding import Context, Data, batches
 from disvae.model import VAE, evaluating
+from disvae.nn import check_float
 from disvae.objectives.aggregate import Groups, log_sum_exp_, log_sums
 
 # how many numbers the densities of points under one batch of posteriors may take at once
@@ -59,6 +60,9 @@ class Aggregate(Distribution):
     Shape:
         Batch shape ``()``, event shape ``(D,)``.
 
+    Raises:
+        ValueError: If there are no parts, or they are no batches of vectors of one size.
+
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
@@ -71,6 +75,15 @@ class Aggregate(Distribution):
 
     def __init__(self, parts: Sequence[Distribution]) -> None:
         self.parts = tuple(parts)
+        # the number of batch axes, and the event shape
+        kinds = {(len(part.batch_shape), *part.event_shape) for part in self.parts}
+        if [(kind[0], len(kind)) for kind in kinds] != [(1, 2)]:
+            shapes = [(tuple(part.batch_shape), tuple(part.event_shape)) for part in self.parts]
+            raise ValueError(
+                f"Expected distributions of batch shapes (B,) and one event shape (D,), but got "
+                f"{f'batch and event shapes {shapes!s:.100}' if shapes else 'none'}; pass e.g. "
+                f"[model.encode(x)]."
+            )
         self.sizes = [part.batch_shape[0] for part in self.parts]
         self.size = sum(self.sizes)
         super().__init__(Size(), self.parts[0].event_shape, validate_args=False)
@@ -95,7 +108,7 @@ class Aggregate(Distribution):
     def moments(self) -> tuple[Tensor, Tensor]:
         """The means and variances of all components, ``(N, D)`` each.
 
-        Where a component has none in closed form, they are those of 256 samples.
+        One that a component has not in closed form is that of 256 samples.
         """
         found = [_moments(part) for part in self.parts]
         return torch.cat([mean for mean, _ in found]), torch.cat([v for _, v in found])
@@ -122,8 +135,14 @@ class Aggregate(Distribution):
         return z.reshape(shape + self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log densities of vectors ``(..., D)``, in nats."""
-        joint = self.log_joint(value.reshape(-1, value.shape[-1]))
+        """Log densities of vectors ``(..., D)``, in nats; without a gradient.
+
+        Raises:
+            TypeError: If they are no floating-point tensor.
+            ValueError: If they are of another size.
+        """
+        check_float(value, "value")
+        joint = self.log_joint(value.reshape(-1, *value.shape[-1:]))
         return joint.reshape(value.shape[:-1]).to(value.dtype)
 
     @torch.no_grad()
@@ -143,7 +162,16 @@ class Aggregate(Distribution):
     def _sums(
         self, z: Tensor, sums: Callable[[Distribution, Tensor], tuple[Tensor, ...]]
     ) -> list[Tensor]:
-        """Log sums over the components of all parts, less log N, in float64."""
+        """Log sums over the components of all parts, less log N, in float64.
+
+        Raises:
+            ValueError: If the points are of another size than the components.
+        """
+        if z.ndim != 2 or z.shape[1:] != self.event_shape:
+            raise ValueError(
+                f"Expected points of {self.event_shape[0]} numbers, as the aggregate has, but got "
+                f"shape {tuple(z.shape)}; pass a column for each latent dimension."
+            )
         total: list[Tensor] = []
         for part, size in zip(self.parts, self.sizes, strict=True):
             rows = max(1, _NUMBERS // (size * z.shape[-1]))
@@ -169,13 +197,22 @@ def _moments(d: Distribution) -> tuple[Tensor, Tensor]:
     if isinstance(d, Joint):
         each = [_moments(block) for block in d.blocks]
         return d.join([mean for mean, _ in each]), d.join([variance for _, variance in each])
-    try:
-        mean, variance = d.mean, d.variance
-    except (NotImplementedError, AttributeError):
+    mean, variance = _closed(d, "mean"), _closed(d, "variance")
+    if mean is None or variance is None:
         samples = d.sample(Size((_MOMENT_SAMPLES,)))
-        mean, variance = samples.mean(0), samples.var(0)
+        mean = samples.mean(0) if mean is None else mean
+        variance = samples.var(0) if variance is None else variance
     shape = d.batch_shape + d.event_shape
     return mean.expand(shape), variance.expand(shape)
+
+
+def _closed(d: Distribution, moment: str) -> Tensor | None:
+    """A moment, where it has a closed form."""
+    try:
+        found: Tensor = getattr(d, moment)
+    except (NotImplementedError, AttributeError):
+        return None
+    return found
 
 
 def aggregate_posterior(

@@ -89,7 +89,7 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain numbers, strings, lists, dicts and None, which JSON can hold.
 
-        An estimate is a dict of its value and its standard error; NaN is None.
+        An estimate is a dict of its value and its standard error; NaN and infinity are None.
         """
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {field.name: _plain(getattr(self, field.name)) for field in fields}
@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def listing(rows: Sequence[tuple[str, str]]) -> str:

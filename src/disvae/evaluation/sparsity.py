@@ -1,6 +1,7 @@
 """The sparsity of codes and of posterior samples, beside that of the prior."""
 
 import dataclasses
+import numbers
 from collections.abc import Mapping
 
 import numpy as np
@@ -106,7 +107,7 @@ def sparsity(
         https://arxiv.org/abs/1812.02833, section 5.3. Hurley and Rickard, Comparing Measures of
         Sparsity, 2009, https://arxiv.org/abs/0811.4706.
     """
-    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
         raise ValueError(
             f"Expected threshold to be a number from 0 to 1, but got {threshold!r:.60}; 0.01 "
             f"leaves out dimensions whose posteriors hardly differ between data."
@@ -118,9 +119,11 @@ def sparsity(
         samples = torch.cat([full_precision(part.sample()).cpu() for part in q.parts])
         prior = full_precision(p.sample(torch.Size((_PRIOR_SAMPLES,)))).cpu()
     reasons: dict[str, str] = {}
-    of_codes, gaussian_of_codes = _hoyer(codes[:, kept], reasons, "codes", "codes_gaussian")
-    of_samples, gaussian = _hoyer(samples, reasons, "samples", "gaussian")
-    of_prior, _ = _hoyer(prior, reasons, "prior")
+    few = "one dimension carries a signal" if kept.any() else "0 dimensions carry a signal"
+    of_codes, gaussian_of_codes = _hoyer(codes[:, kept], reasons, few, "codes", "codes_gaussian")
+    few = "there is one dimension"
+    of_samples, gaussian = _hoyer(samples, reasons, few, "samples", "gaussian")
+    of_prior, _ = _hoyer(prior, reasons, few, "prior")
     return Sparsity(
         data=q.size,
         dimensions=tuple(torch.nonzero(kept).flatten().tolist()),
@@ -134,11 +137,11 @@ def sparsity(
 
 
 def _hoyer(
-    values: Tensor, reasons: dict[str, str], *fields: str
+    values: Tensor, reasons: dict[str, str], few: str, *fields: str
 ) -> tuple[Estimate | None, float | None]:
     """The sparsity of rows and its baseline, or the reason why there is none, for some fields."""
     if values.shape[1] < 2:
-        reasons.update(dict.fromkeys(fields, f"{values.shape[1]} dimensions carry a signal"))
+        reasons.update(dict.fromkeys(fields, few))
         return None, None
     try:
         found = hoyer_sparsity(values.numpy())

@@ -37,7 +37,7 @@ class Independence(Finding):
         pairs: The mutual information :math:`I(z_i; z_j)` under q(z) of each pair of dimensions, in
             nats, ``(D, D)`` with zeros on the diagonal, or None where the posterior does not
             factorise.
-        pair_errors: Their standard errors, ``(D, D)``, or None.
+        pair_errors: Their standard errors, ``(D, D)``, NaN for one point, or None.
     """
 
     data: int
@@ -277,4 +277,5 @@ def _pairs(q: Aggregate, z: Tensor, each: Tensor) -> tuple[Tensor, Tensor]:
             total[rows] += ratio.mT @ ratio
     values = total.div_(q.size).log_()
     values.diagonal(dim1=1, dim2=2).zero_()
-    return values.mean(0).cpu(), (values.std(0) / count**0.5).cpu()
+    spread = values.std(0) if count > 1 else torch.full_like(values[0], torch.nan)
+    return values.mean(0).cpu(), (spread / count**0.5).cpu()

@@ -1,6 +1,8 @@
 """Which latent dimensions a model uses, and what they cost."""
 
 import dataclasses
+import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch import Tensor
 from disvae.distributions import is_factorised, kl, marginals, point
 from disvae.evaluation.encoding import encode
 from disvae.evaluation.feeding import Context, Data, batches
+from disvae.evaluation.findings import listing
 from disvae.model import VAE, evaluating
 from disvae.output import VAEOutput
 
@@ -48,6 +51,9 @@ def active_units(
         context: As in :func:`encode`.
         batch_size: How many data are taken at once.
 
+    Raises:
+        ValueError: If ``threshold`` is no number, or the data are empty or do not fit the model.
+
     Example:
         >>> import torch, disvae
         >>> from disvae import decoders, encoders, evaluation, priors
@@ -59,6 +65,11 @@ def active_units(
         Burda et al., Importance Weighted Autoencoders, 2016, https://arxiv.org/abs/1509.00519,
         section 5.2.
     """
+    if not isinstance(threshold, numbers.Real) or math.isnan(threshold):
+        raise ValueError(
+            f"Expected threshold to be a number, but got {threshold!r:.60}; 0.01 is the variance "
+            f"of posterior means that the paper takes."
+        )
     codes, _ = encode(model, data, context=context, batch_size=batch_size)
     return units_of(torch.from_numpy(codes), threshold)
 
@@ -98,7 +109,7 @@ class Summary:
             ("KL per dimension", each),
             ("active units", f"{self.active.count} of {len(self.order)}"),
         ]
-        return "\n".join(f"{name:<18}{value}" for name, value in rows)
+        return listing(rows)
 
 
 def summary(model: VAE, data: Data, *, context: Context = None, batch_size: int = 512) -> Summary:

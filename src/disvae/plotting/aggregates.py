@@ -189,8 +189,8 @@ class Aggregate:
     def ends(self) -> Floats:
         """The ends of the usual span, rows (low, high) for each dimension.
 
-        Nearly all posteriors lie within to three standard deviations, and 99 % of the prior. Both
-        dimensions have one scale.
+        Nearly all posteriors lie within to three standard deviations, and at least 99 % of the
+        prior's mass in each dimension. Both dimensions have one scale.
         """
         ends = _ends(self._parts, _OUTSIDE)
         if self._prior:

@@ -49,7 +49,7 @@ def alignment(
         cell: The width of one image in inches.
 
     Raises:
-        TypeError: If ``found`` is no alignment.
+        TypeError: If ``found`` is no alignment, or ``units`` no mapping.
         ValueError: If the model's data are no images, or an attribute or a datum does not exist.
         ImportError: If matplotlib is not installed.
 
@@ -73,6 +73,11 @@ def alignment(
         raise TypeError(
             f"Expected found to be an Alignment, but got {type(found).__name__}; pass what "
             f"alignment.align(model, data) returns."
+        )
+    if units is not None and not isinstance(units, Mapping):
+        raise TypeError(
+            f"Expected units to be a mapping from attributes to units, but got "
+            f"{type(units).__name__}; write e.g. {{'ink': 'pixels'}}."
         )
     check_positive(cell, "cell", "a width in inches", 0.6)
     rows = [found.carrier(name) for name in (found.names if names is None else names)]

@@ -1,6 +1,6 @@
 """What the pictures are given, as arrays: tensors and lists alike."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,8 @@ def names_of(names: Sequence[str] | None, defaults: Sequence[str], kind: str) ->
     """
     if names is None:
         return list(defaults)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    several = isinstance(names, Sized) and not isinstance(names, str)
+    if not several or not all(isinstance(name, str) for name in names):
         raise TypeError(
             f"Expected names to be a sequence of {len(defaults)} strings, but got {names!r:.80}; "
             f"pass one name per {kind}."

@@ -75,7 +75,8 @@ class Normals:
 class DependentNormals(Normals):
     r"""Normal distributions over two dependent dimensions.
 
-    The second dimension is conditioned on the first: in a cell of the latter the mass is
+    The narrower dimension is conditioned on the wider one, across which quadrature keeps up with
+    the density. Where that is the first, the mass in a cell is
 
     .. math::
 
@@ -99,10 +100,19 @@ class DependentNormals(Normals):
         self.correlation = correlation.clip(-1 + 1e-12, 1 - 1e-12)
 
     def masses(self, x: Floats, y: Floats) -> Floats:
+        """Those of the distributions that are wider in the first dimension, and of the others."""
+        upright = self.scale[:, 1] > self.scale[:, 0]
+        total = self._by_column(np.flatnonzero(~upright), (0, 1), x, y)
+        return total + self._by_column(np.flatnonzero(upright), (1, 0), y, x).T
+
+    def _by_column(
+        self, chosen: NDArray[np.intp], dims: tuple[int, int], x: Floats, y: Floats
+    ) -> Floats:
         """Column by column of the table, from the distributions that have mass there."""
         total = np.zeros((len(y) - 1, len(x) - 1))
-        for k in chunks(len(self.loc), len(y)):
-            loc, scale, rho = self.loc[k], self.scale[k], self.correlation[k]
+        for k in (chosen[part] for part in chunks(len(chosen), len(y))):
+            loc, scale = self.loc[k][:, dims], self.scale[k][:, dims]
+            rho = self.correlation[k]
             below = _below(x, loc[:, 0], scale[:, 0])
             for i, share in enumerate(np.diff(below, axis=0)):
                 most = np.inf

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from disvae._extras import require
 from disvae.plotting.arrays import check_positive
+from disvae.plotting.cells import Floats
 from disvae.plotting.estimates import Curve, Points, panels_of
 from disvae.plotting.placing import place_labels
-from disvae.plotting.style import COLOURS, MARKERS, SMALL, Panels
+from disvae.plotting.style import COLOURS, LETTER, MARKERS, SMALL, Panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ Curves = Mapping[str, Curve | tuple[Any, ...]]
 _TICKS = 8
 # of one panel, and of several, in inches
 _WIDTHS = (3.4, 2.2)
+# around the points of a panel, a part of their extent
+_MARGIN = 0.12
 
 
 def tradeoff(
@@ -96,12 +100,12 @@ def bands(
     r"""A quantity against a setting, such as sparsity against α: one line per curve, with a band.
 
     Bands are intervals; of seeds they are 95 % intervals of the mean by Student's t, which are wide
-    for three seeds.
+    for three seeds. Where neither neighbour has one, it is drawn as a bar.
 
     Args:
-        curves: By its name a :class:`Curve`, or (x, y), with x an array ``(P,)`` of settings. For
-            several panels side by side a mapping from their titles to such mappings; a curve looks
-            the same in all.
+        curves: By its name a :class:`Curve`, or (x, y), with x an array ``(P,)`` of settings, in
+            any order. For several panels side by side a mapping from their titles to such mappings;
+            a curve looks the same in all.
         xlabel: What x is, with its unit.
         ylabel: What y is, with its unit; of several panels, what the titles leave to say.
         log: Whether the settings are drawn on a logarithmic axis. It is linear between 0 and the
@@ -142,20 +146,20 @@ def bands(
     for axes, panel in zip(sheet.axes, panels.values(), strict=True):
         for name, points in panel.items():
             colour, marker = looks[name]
-            low, high = points.y - points.y_half, points.y + points.y_half
-            axes.fill_between(points.x, low, high, color=colour, alpha=0.2, linewidth=0)
-            alone = len(points.x) == 1  # where a band has no width
+            order = points.x.argsort(kind="stable")
+            x, y, half = points.x[order], points.y[order], points.y_half[order]
+            axes.fill_between(x, y - half, y + half, color=colour, alpha=0.2, linewidth=0)
             axes.errorbar(
-                points.x,
-                points.y,
-                yerr=_bars(points.y_half) if alone else None,
+                x,
+                y,
+                yerr=_bars(np.where(_alone(half), half, np.nan)),
                 color=colour,
                 marker=marker,
                 markersize=3.5,
                 linewidth=1.2,
                 elinewidth=0.6,
             )
-        _scale(axes, settings, log)
+        _scale(axes, settings, log, sheet.width)
     return sheet.figure
 
 
@@ -188,7 +192,7 @@ def _sheet(
     for axes in sheet.axes:
         axes.grid(color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.margins(0.12)
+        axes.margins(_MARGIN)
         axes.spines[["top", "right"]].set_visible(False)
     count = len(panels)
     sheet.label([xlabel] * count, [ylabel] * count)
@@ -208,13 +212,35 @@ def _bars(half: Sequence[float] | Any) -> Any:
     return np.nan_to_num(half) if np.isfinite(half).any() else None
 
 
-def _scale(axes: "Axes", settings: Any, log: bool) -> None:
-    """The horizontal axis: its scale, and a tick at each setting where they are few."""
+def _alone(half: Floats) -> NDArray[np.bool_]:
+    """Which intervals have none beside them, so that a band would have no width there."""
+    there = np.isfinite(half)
+    beside = np.zeros(len(half), dtype=bool)
+    beside[1:] |= there[:-1]
+    beside[:-1] |= there[1:]
+    return there & ~beside
+
+
+def _scale(axes: "Axes", settings: Any, log: bool, width: float) -> None:
+    """The horizontal axis, of some inches: its scale, and ticks at settings where they are few."""
     if log and settings[0] > 0:
         axes.set_xscale("log")
     elif log and settings[-1] > 0:
         axes.set_xscale("symlog", linthresh=settings[settings > 0][0])
     if log and len(settings) <= _TICKS:
-        axes.set_xticks(settings, labels=[f"{value:g}" for value in settings])
+        places = axes.xaxis.get_transform().transform(settings)
+        inches = width / (1 + 2 * _MARGIN) * (places - places[0]) / (np.ptp(places) or 1.0)
+        axes.set_xticks(settings, labels=_apart([f"{value:g}" for value in settings], inches))
         axes.set_xticks([], minor=True)
     axes.tick_params(labelsize=SMALL)
+
+
+def _apart(labels: Sequence[str], inches: Floats) -> list[str]:
+    """The labels of ticks, but for those that would run into the one before."""
+    found, end = [], -np.inf
+    for label, place in zip(labels, inches, strict=True):
+        half = LETTER * (1 + len(label)) / 2
+        free = place - half >= end
+        found.append(label if free else "")
+        end = place + half if free else end
+    return found

@@ -257,14 +257,14 @@ class _Paints:
     def __init__(self, labels: Sequence[NDArray[Any]]) -> None:
         self.values = np.unique(np.concatenate(labels)) if labels else np.empty(0)
         maps, count = require("matplotlib", "plot").colormaps, len(self.values)
-        self.named = range(count)
+        self.named: Sequence[int] = range(count)
         if count <= len(COLOURS):
             self.colours: Sequence[Any] = COLOURS
         elif count <= len(maps["tab10"].colors):
             self.colours = maps["tab10"].colors
         else:
             self.colours = maps["viridis"](np.linspace(0, 1, count))
-            self.named = range(0, count, (count - 1) // 2)[:3]
+            self.named = (0, (count - 1) // 2, count - 1)
 
     def __bool__(self) -> bool:
         """Whether there are labels."""

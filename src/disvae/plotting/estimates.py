@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from disvae.plotting.arrays import as_numbers
+from disvae.plotting.arrays import as_array, as_numbers
 from disvae.plotting.cells import Floats
 
 
@@ -99,7 +99,7 @@ def _points(name: str, curve: Any) -> Points:
             f"got {type(curve).__name__}; pass arrays of values, or of seeds and points."
         )
     x, y, labels = Curve(*curve)
-    if labels is not None and (isinstance(labels, str) or np.ndim(labels) != 1):
+    if labels is not None and (isinstance(labels, str) or as_array(labels).ndim != 1):
         raise TypeError(
             f"Expected the labels of curve {name!r:.40} to be a sequence of one for each point, "
             f"but got {labels!r:.60}; write e.g. labels=['β = 1', 'β = 4']."

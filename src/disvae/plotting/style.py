@@ -20,7 +20,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SMALL, NORMAL, LARGE = 7, 8, 9
 
 # inches that a letter of the smallest size takes on average, and a line of a legend
-_LETTER, _LINE = 0.055, 0.17
+LETTER, _LINE = 0.055, 0.17
 
 
 class Panels:
@@ -40,6 +40,7 @@ class Panels:
     Attributes:
         figure: The figure.
         axes: The panels.
+        width: The width of each in inches.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class Panels:
         own_scales: bool = False,
         square: bool = False,
     ) -> None:
-        count = len(titles)
+        count, self.width = len(titles), width
         self._own_scales, self._columns = own_scales, min(check_whole(columns, "columns"), count)
         rows = math.ceil(count / self._columns)
         across = self._columns * (width + (0.5 if own_scales else 0.1)) + 0.45
         down = rows * (height + (0.5 if own_scales else 0.1) + (0.2 if any(titles) else 0.0)) + 0.45
         letters = max((len(key.get_label()) for key in keys), default=0)
-        keys_across = max(1, min(int(across / (0.4 + _LETTER * letters)), len(keys)))
+        keys_across = max(1, min(int(across / (0.4 + LETTER * letters)), len(keys)))
         down += math.ceil(len(keys) / keys_across) * _LINE + (0.25 if title else 0.0)
         self.figure: Figure = require("matplotlib.figure", "plot").Figure(
             figsize=(across + aside, down),

@@ -1,0 +1,146 @@
+"""P4, and beyond the paper: which model gives the cleanest knobs for line weight, tilt and width?
+
+    python -m examples.pastrana2022.knobs [--quick]
+
+The paper's three models, with the dimension that carries each attribute; then other objectives and
+priors, all conditional, beside the conditional β-VAE at equal reconstruction.
+"""
+
+from matplotlib.figure import Figure
+
+from disvae import plotting
+from examples import experiments
+from examples.experiments import Record, shown, values_of
+from examples.pastrana2022 import runs
+
+MODELS = {
+    "VAE": {"beta": 1, "conditional": False},
+    "β-VAE, β = 10": {"beta": 10, "conditional": False},
+    "conditional β-VAE, β = 10": {"beta": 10, "conditional": True},
+}
+REFERENCE = ("beta-vae", "isotropic")
+RECIPES = {
+    REFERENCE: ("β-VAE", (1, 2, 4, 10, 20)),
+    ("beta-tcvae", "isotropic"): ("β-TCVAE", (4, 10)),
+    ("factor-vae", "isotropic"): ("FactorVAE", (4, 10)),
+    ("beta-vae", "laplace"): ("Laplace prior", (1, 4)),
+    ("beta-vae", "student-t5"): ("Student-t prior, 5 df", (1, 4)),
+    ("beta-vae", "pca"): ("PCA prior", (1, 4)),
+}
+COLUMNS = {
+    "gap": "gap",
+    "correlation": "rank correlation",
+    "monotonicity": "monotonicity",
+    "cross_talk": "cross-talk",
+    "own_dimensions": "dimensions",
+}
+
+
+def settings_of(size: str) -> runs.Runs:
+    """The runs of one size, by name: the three models, then the recipes."""
+    found: runs.Runs = {}
+    for seed in runs.seeds_of(size, 5):
+        for model in MODELS.values():
+            found |= runs.one(size, seed, **model)
+    for seed in runs.seeds_of(size):
+        for (objective, prior), (_, betas) in RECIPES.items():
+            for beta in betas[:1] if size == "quick" else betas:
+                recipe = {"objective": objective, "prior": prior, "beta": beta}
+                found |= runs.one(size, seed, conditional=True, **recipe)
+    return found
+
+
+def carriers(records: dict[str, Record]) -> list[list[str]]:
+    """How well each attribute is carried in the paper's three models, over seeds.
+
+    Gap, rank correlation and the latter given the other attributes are of codes of test images;
+    monotonicity and cross-talk of decoded traversals.
+    """
+    columns = {"gap": "gap", "correlation": "rank correlation", "partial": "given the others"}
+    columns |= {"monotonicity": "monotonicity", "cross_talk": "cross-talk"}
+    rows = [["model", "attribute", "seeds", *columns.values()]]
+    groups = experiments.over_seeds(_plain(records), "conditional", "beta")
+    for name, model in MODELS.items():
+        several = groups.get((model["conditional"], float(model["beta"])), [])
+        found = [run["results"]["carriers"] for run in several if run["results"]["carriers"]]
+        for number, attribute in enumerate(runs.ATTRIBUTES):
+            each = [carriers[number] for carriers in found]
+            cells = [shown([abs(row[field]["value"]) for row in each], 2) for field in columns]
+            rows.append([name, attribute, str(len(each)), *cells])
+    return rows
+
+
+def recipes(records: dict[str, Record]) -> list[list[str]]:
+    """For each recipe costs, scores, and the gap above the conditional β-VAE's.
+
+    The last is at equal reconstruction, seed by seed.
+    """
+    groups = _recipes(records)
+    rows = [["model", "weight", "seeds", "reconstruction", "KL", *COLUMNS.values(), "gap above"]]
+    plain = [run for (kind, _), several in groups.items() if kind == REFERENCE for run in several]
+    for (kind, beta), several in groups.items():
+        costs = [shown(values_of(several, field), 1) for field in ("reconstruction", "kl")]
+        scores = [shown(values_of(several, field), 3) for field in COLUMNS]
+        above = [experiments.excess(run, plain, "gap") for run in several]
+        cells = [*costs, *scores, "–" if kind == REFERENCE else shown(above, 3)]
+        rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *cells])
+    return rows
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Gap and cross-talk against reconstruction: a curve for each recipe."""
+    groups = _recipes(records)
+    panels: dict[str, dict[str, plotting.Curve]] = {"gap": {}, "cross-talk": {}}
+    for field, panel in zip(("gap", "cross_talk"), panels.values(), strict=True):
+        for kind, (name, _) in RECIPES.items():
+            betas = sorted(beta for other, beta in groups if other == kind)
+            several = [groups[kind, beta] for beta in betas]
+            x, y = (experiments.table_of(several, each) for each in ("reconstruction", field))
+            panel[name] = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
+    xlabel = "reconstruction in nats per image; numbers: weights"
+    return plotting.tradeoff(panels, xlabel=xlabel, ylabel="")
+
+
+def _plain(records: dict[str, Record]) -> dict[str, Record]:
+    """The runs of the paper's own models."""
+    return {name: run for name, run in records.items() if _kind(run) == REFERENCE}
+
+
+def _recipes(records: dict[str, Record]) -> dict[tuple, list[Record]]:
+    """The conditional runs, by recipe and weight, over the same three seeds."""
+    groups: dict[tuple, list[Record]] = {}
+    for run in records.values():
+        settings = run["settings"]
+        if settings["conditional"] and settings["seed"] < 3:
+            groups.setdefault((_kind(run), settings["beta"]), []).append(run)
+    kinds = list(RECIPES)
+    return dict(sorted(groups.items(), key=lambda item: (kinds.index(item[0][0]), item[0][1])))
+
+
+def _seed(run: Record) -> int:
+    return run["settings"]["seed"]
+
+
+def _kind(run: Record) -> tuple[str, str]:
+    return run["settings"]["objective"], run["settings"]["prior"]
+
+
+def main() -> None:
+    """Run what has not been run, and draw all that has."""
+    options = runs.parser(__doc__).parse_args()
+    records = runs.sweep(options, settings_of)
+    experiments.show(carriers(records))
+    experiments.show(recipes(records))
+    pictures = runs.pictures(options)
+    experiments.save(figure(records), pictures / "recipes.png")
+    for name, model in zip(("vae", "beta-vae", "conditional"), MODELS.values(), strict=True):
+        vae, settings = runs.model_for(options, runs.one(experiments.size_of(options), 0, **model))
+        experiments.save(
+            plotting.alignment(vae, runs.aligned(vae, settings), units=runs.UNITS),
+            pictures / f"alignment-{name}.png",
+        )
+        experiments.save(runs.traversals(vae, settings), pictures / f"traversals-{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -233,15 +233,20 @@ QUANTITIES = {
 
 
 def table(records: dict[str, Record]) -> list[list[str]]:
-    """For each setting costs, sparsity and divergence, with 95 % intervals over seeds."""
-    names = ["γ", "β", "α", "spike scale", "seeds"]
-    rows = [[*names, "sparsity of means", "of samples", "prior's", "log p(x)", "MMD²", "KL"]]
+    """For each setting costs, sparsity and divergence, with 95 % intervals over seeds.
+
+    Active are dimensions of whose variance more than a tenth lies between data.
+    """
+    names = ["γ", "β", "α", "spike scale", "seeds", "sparsity of means", "of samples", "prior's"]
+    rows = [[*names, "log p(x)", "reconstruction", "KL", "MMD²", "active"]]
     groups = experiments.over_seeds(records, "gamma", "beta", "alpha", "spike_scale")
     for (gamma, beta, alpha, spike), runs in groups.items():
         setting = [f"{gamma:g}", f"{beta:g}", f"{alpha:g}", f"{spike:.2g}" if gamma else "–"]
         fields = {"hoyer": 3, "hoyer_of_samples": 3, "hoyer_of_prior": 3}
-        fields |= {"log_likelihood": 0, "divergence": 2, "kl": 1}
+        fields |= {"log_likelihood": 0, "reconstruction": 0, "kl": 1, "divergence": 2}
         cells = [experiments.shown(values_of(runs, name), n) for name, n in fields.items()]
+        active = [sum(share > 0.1 for share in run["results"]["signal"]) for run in runs]
+        cells.append(experiments.shown(active, 0))
         rows.append([*setting, str(len(runs)), *cells])
     return rows
 

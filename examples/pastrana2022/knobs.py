@@ -88,16 +88,16 @@ def recipes(records: dict[str, Record]) -> list[list[str]]:
 
 
 def figure(records: dict[str, Record]) -> Figure:
-    """Gap and cross-talk against reconstruction: a curve for each recipe."""
+    """Gap and cross-talk against reconstruction: a curve a recipe, standard errors as bars."""
     groups = _recipes(records)
     panels: dict[str, dict[str, plotting.Curve]] = {"gap": {}, "cross-talk": {}}
     for field, panel in zip(("gap", "cross_talk"), panels.values(), strict=True):
         for kind, (name, _) in RECIPES.items():
             betas = sorted(beta for other, beta in groups if other == kind)
             several = [groups[kind, beta] for beta in betas]
-            x, y = (experiments.table_of(several, each) for each in ("reconstruction", field))
+            x, y = (experiments.means_of(several, each) for each in ("reconstruction", field))
             panel[name] = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
-    xlabel = "reconstruction in nats per image; numbers: weights"
+    xlabel = "reconstruction in nats; numbers: weights"
     return plotting.tradeoff(panels, xlabel=xlabel, ylabel="")
 
 

@@ -259,8 +259,57 @@ def test_mixed_dimensions_are_dependent(make, make_map):
     if make not in NORMALS:
         with pytest.raises(ValueError, match="Pushforward has none in closed form"):
             dist.marginals(d)
+
+
+@pytest.mark.parametrize("make", FACTORISED, **by_name)
+def test_the_variance_of_mixed_dimensions_is_that_of_a_weighted_sum(make):
+    g = generator(26)
+    base, one, two = make(g), dense(g), rotation(g)
+    d = dist.pushforward(base, one)
+    torch.testing.assert_close(d.variance, base.variance @ one.square().T)
+    assert d.expand((2, B)).variance.shape == (2, B, D)
+    # a second map mixes what is dependent by then
+    for second in (two, monomial(g)):
+        twice = dist.pushforward(d, second)
+        torch.testing.assert_close(twice.variance, base.variance @ (second @ one).square().T)
+        torch.testing.assert_close(twice.mean, base.mean @ (second @ one).T)
+
+
+def test_the_variance_has_the_dtype_of_the_base_and_a_gradient():
+    g = generator(29)
+    matrix, scale = rotation(g), draw(g, B, D).exp().float().requires_grad_()
+    base = Independent(dist.Laplace(torch.zeros(B, D), scale), 1)
+    variance = dist.pushforward(base, matrix).variance
+    expected = 2 * scale.square() @ matrix.float().square().T
+    torch.testing.assert_close(variance, expected)
+    gradients = (torch.autograd.grad(v.log().sum(), scale)[0] for v in (variance, expected))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("make", [clusters, flow], **by_name)
+def test_dependent_dimensions_have_no_variance_once_mixed(make):
+    """Variances do not tell it; a permutation asks for no more than they tell."""
+    g = generator(27)
+    base = make(g)
+    for d in (dist.pushforward(base, rotation(g)), dist.Joint([base, normal(g, base.batch_shape)])):
+        matrix = rotation(g, d.event_shape[0])
         with pytest.raises(NotImplementedError):
-            _ = d.variance
+            _ = dist.pushforward(d, matrix).variance
+    if make is clusters:
+        matrix = monomial(g)
+        expected = base.variance @ matrix.square().T
+        torch.testing.assert_close(dist.pushforward(base, matrix).variance, expected)
+
+
+def test_an_infinite_variance_is_only_where_it_counts():
+    """Of a Student-t with a df for each dimension."""
+    df = torch.tensor([1.5, 5.0, 6.0]).double()
+    base = Independent(dist.StudentT(df, torch.zeros(D).double(), 1.0), 1)
+    matrix = torch.eye(D).double()
+    matrix[1:, 1:] = rotation(generator(28), 2)
+    variance = dist.pushforward(base, matrix).variance
+    assert variance[0] == torch.inf
+    torch.testing.assert_close(variance[1:], matrix[1:, 1:].square() @ base.variance[1:])
 
 
 def test_the_form_follows_from_the_zeros_of_the_matrix_not_from_how_small_an_entry_is():

@@ -5,6 +5,7 @@ import functools
 import io
 import json
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -198,13 +199,62 @@ class TestRotate:
             torch.testing.assert_close(after, before, rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize("matrix", [rotation(), SWAP], ids=["mixed", "swapped"])
-    def test_a_rotated_model_compiles_from_a_cold_start(self, matrix):
-        train = TrainStep(evaluation.rotate(build(), matrix), objectives.BetaTCVAE(100, beta=2.0))
+    @pytest.mark.parametrize(
+        "objective",
+        [objectives.BetaTCVAE(100, beta=2.0), objectives.HFVAE([(2, 0), (1,)], 100, beta=2.0)],
+        ids=["β-TCVAE", "HFVAE"],
+    )
+    def test_a_rotated_model_compiles_from_a_cold_start(self, matrix, objective):
+        train = TrainStep(evaluation.rotate(build(), matrix), objective)
         torch._dynamo.reset()
         with dist.seeded(0):
             compiled = torch.compile(train, fullgraph=True, backend="eager")(data()).total
         with dist.seeded(0):
             torch.testing.assert_close(compiled, train(data()).total)
+
+    def test_a_subclass_that_only_adds_to_a_vae_becomes_a_plain_one(self):
+        class Named(VAE):
+            def __init__(self, model):
+                super().__init__(model.encoder, model.decoder, prior=model.prior)
+                self.name = "mine"
+
+            def codes(self, x):
+                return self.encode(x).mean
+
+        model, x = build(), data()
+        rotated = evaluation.rotate(Named(model), rotation())
+        assert type(rotated) is VAE
+        expected = evaluation.rotate(model, rotation()).encode(x).mean
+        assert torch.equal(rotated.encode(x).mean, expected)
+
+    def test_a_model_with_a_method_of_its_own_is_refused(self, is_clear):
+        """What it does with the codes would be dropped."""
+
+        class Shifted(VAE):
+            def encode(self, x, context=None):
+                return super().encode(x + 1, context)
+
+            def _likelihood(self, z, context):
+                return super()._likelihood(z + 1, context)
+
+        def shifted():
+            model = build()
+            return Shifted(model.encoder, model.decoder, prior=model.prior)
+
+        def patched():
+            model = build()
+            model.encode = lambda x, context=None: VAE.encode(model, x + 1, context)
+            return model
+
+        for make, names in ((shifted, "own encode, _likelihood;"), (patched, "own encode;")):
+            for function in (
+                lambda model: evaluation.rotate(model, rotation()),
+                lambda model: evaluation.rescale(model, 2.0),
+                lambda model: evaluation.rotation_gap(model, ELBO, data()),
+            ):
+                with pytest.raises(TypeError, match=names) as raised:
+                    function(make())
+                is_clear(raised.value)
 
     def test_what_else_evaluates_a_model_takes_it(self):
         model, x = build(), data(50)
@@ -577,8 +627,13 @@ BAD = {
     "noise tensor": lambda: evaluation.best_diagonal_gap(WEIGHT, X, noise_scale=torch.ones(4)),
     "prior nan": lambda: evaluation.best_diagonal_gap(WEIGHT, X, prior_scale=float("nan")),
     "beta 0": lambda: evaluation.best_diagonal_gap(WEIGHT, X, beta=0),
-    "dependent columns": lambda: evaluation.best_diagonal_gap(1e9 * WEIGHT, X),
+    "dependent columns": lambda: evaluation.best_diagonal_gap(1e11 * WEIGHT, X),
     "infinite squares": lambda: evaluation.best_diagonal_gap(1e200 * WEIGHT.double(), X),
+    "infinite lengths": lambda: evaluation.best_diagonal_gap(1e200 * torch.eye(4).double(), X),
+    "no prior": lambda: evaluation.best_diagonal_gap(WEIGHT, X, prior_scale=1e-200),
+    "no noise": lambda: evaluation.best_diagonal_gap(
+        0 * WEIGHT, X, noise_scale=1e-200, beta=1e-300
+    ),
     "beta flag": lambda: evaluation.best_diagonal_gap(WEIGHT, X, beta=True),
 }
 
@@ -607,3 +662,61 @@ def test_best_diagonal_gap_of_wide_and_collapsed_decoders():
     for weight in (torch.zeros(4, 3), torch.rand(7).diag(), torch.rand(9).diag()[:, :4]):
         x = torch.randn(2, len(weight))
         assert evaluation.best_diagonal_gap(weight, x, noise_scale=0.3, beta=0.7).gap == 0
+
+
+def by_definition(weight, x, noise_scale=1.0, prior_scale=1.0, beta=1.0):
+    """The optimum, from its expectations, and the gap, from its precision, in 80 digits."""
+    with mpmath.workdps(80):
+        noise, prior = mpmath.mpf(noise_scale) ** 2, mpmath.mpf(prior_scale) ** 2
+        beta, w = mpmath.mpf(beta), mpmath.matrix(weight.tolist())
+        features, dim = w.rows, w.cols
+        precision = w.T * w / (beta * noise) + mpmath.eye(dim) / prior
+        covariance, log_det = precision**-1, mpmath.log(mpmath.det(precision))
+        trace = sum((w * covariance * w.T)[i, i] for i in range(features))
+        total = mpmath.mpf(0)
+        for row in x.tolist():
+            mean = covariance * (w.T * mpmath.matrix(row)) / (beta * noise)
+            error = sum(v**2 for v in mpmath.matrix(row) - w * mean) + trace
+            likelihood = -(features * mpmath.log(2 * mpmath.pi * noise) + error / noise) / 2
+            second = sum(v**2 for v in mean) + sum(covariance[d, d] for d in range(dim))
+            total += (
+                likelihood - beta * (second / prior - dim + dim * mpmath.log(prior) + log_det) / 2
+            )
+        diagonal = sum(mpmath.log(precision[d, d]) for d in range(dim))
+        return float(total / len(x)), float(beta / 2 * (diagonal - log_det))
+
+
+G = torch.Generator().manual_seed(4)
+ONE = torch.randn(4, 1, generator=G).double()
+TWICE = torch.cat((ONE, ONE, torch.randn(4, 1, generator=G).double()), 1)
+WIDE = torch.randn(4, 6, generator=G).double()
+GRADED = torch.randn(4, 3, generator=G).double() * torch.tensor([1e-9, 1e9, 1.0]).double()
+# only the first feature, and hardly, tells the columns apart
+HARDLY = torch.tensor([[1.0, 0.0], [1e8, 1e8], [1e8, 1e8]]).double()
+
+
+@pytest.mark.parametrize(
+    ("weight", "setting"),
+    [
+        (ONE, {}),
+        (WIDE, {"noise_scale": 0.3, "prior_scale": 2.0, "beta": 4.0}),
+        (1e6 * torch.ones(4, 2).double(), {}),
+        (1e9 * torch.ones(4, 2).double(), {}),
+        (TWICE, {"noise_scale": 1e-6, "beta": 0.3}),
+        (TWICE, {"noise_scale": 1e-8}),
+        (TWICE, {"noise_scale": 1e-3, "prior_scale": 1e4, "beta": 1e-4}),
+        (1e8 * WIDE, {}),
+        (GRADED, {}),
+        (HARDLY, {"prior_scale": 100.0}),
+    ],
+    ids=["one", "wide", "1e6", "1e9", "1e-6", "1e-8", "all", "large", "graded", "hardly"],
+)
+def test_best_diagonal_gap_keeps_its_digits(weight, setting):
+    """Of nearly dependent columns the squares of the weight hold nothing."""
+    x = torch.randn(3, len(weight), generator=torch.Generator().manual_seed(5)).double()
+    found = evaluation.best_diagonal_gap(weight, x, **setting)
+    optimum, gap = by_definition(weight, x, **setting)
+    assert found.gap == pytest.approx(gap, rel=1e-12, abs=1e-15)
+    # this small feature is known no better beside the large ones
+    assert found.optimum == pytest.approx(optimum, rel=1e-7 if weight is HARDLY else 1e-12)
+    assert found.diagonal == pytest.approx(optimum - gap, rel=1e-7 if weight is HARDLY else 1e-12)

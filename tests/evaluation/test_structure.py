@@ -13,7 +13,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from disvae import VAE, decoders, encoders, metrics, posteriors, priors
 from disvae import distributions as dist
-from disvae.evaluation import clusters, independence, overlap, sparsity, subspaces
+from disvae.evaluation import (
+    clusters,
+    independence,
+    overlap,
+    random_rotation,
+    rotate,
+    sparsity,
+    subspaces,
+)
 from disvae.nn import Unconditional
 
 
@@ -208,6 +216,19 @@ class TestSubspaces:
         assert within(found.within, within_pair)
         assert within(found.total_correlation, total)
         assert within(found.between, total - within_pair)
+
+    def test_sharp_posteriors_that_were_rotated(self, table_model):
+        """In float32: the dependence within the only group is the total."""
+        loc, scale = torch.randn(40, 3), torch.tensor([1.0, 0.01, 1e-4])
+        model = table_model(
+            lambda i: Independent(dist.Normal(loc[i], scale), 1),
+            Independent(dist.Normal(torch.zeros(3), 1.0), 1),
+        )
+        turned = rotate(model, random_rotation(3, generator=torch.Generator().manual_seed(0)))
+        found = subspaces(turned, torch.arange(40.0)[:, None], [(2, 0, 1)], samples=20)
+        assert abs(found.between) < 2e-3
+        assert found.within == pytest.approx(found.total_correlation, abs=2e-3)
+        assert found.total_correlation > 5
 
     def test_prints_its_groups(self, random_table):
         table = random_table(9, 3)

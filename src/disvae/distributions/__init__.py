@@ -16,11 +16,11 @@ from disvae.distributions.lp import LpSpherical
 from disvae.distributions.mixtures import GaussianMixture, Mixture, equal_mixture
 from disvae.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
 from disvae.distributions.noise import noise, replace_noise, seeded
-from disvae.distributions.pushforward import PushedNormal, Pushforward, pushforward
+from disvae.distributions.pushforward import PushedNormal, Pushforward, is_factorised, pushforward
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.shaped import GeneralizedNormal, StudentT
 from disvae.distributions.spherical import HypersphericalUniform, PowerSpherical
-from disvae.distributions.summaries import is_factorised, marginals, point, quantile
+from disvae.distributions.summaries import marginals, point, quantile
 from disvae.distributions.wrapping import base_of, is_normal
 
 __all__ = [

@@ -8,6 +8,7 @@ from torch.distributions import Distribution, Independent, constraints
 
 from disvae.distributions.constraints import Sphere, sphere
 from disvae.distributions.families import Shape
+from disvae.distributions.joint import Joint
 from disvae.distributions.linear_map import LinearMap
 from disvae.distributions.multivariate import (
     DEPENDENT_NORMALS,
@@ -124,11 +125,19 @@ class Pushforward(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        """The variance of each dimension, where each depends on one of the base only."""
-        if self.map.order is None:
+        """The variance of each dimension, where it mixes none, or independent ones only."""
+        if self.map.order is not None:
+            variance = self.base.variance[..., list(self.map.order)]
+            return variance * factors(self.map, variance).square()
+        base, matrix = self.base, self.map.matrix
+        while isinstance(base, Pushforward):
+            matrix, base = matrix @ base.map.matrix, base.base
+        if not is_factorised(base):
             raise NotImplementedError
-        variance = self.base.variance[..., list(self.map.order)]
-        return variance * factors(self.map, variance).square()
+        variance = base.variance
+        squares = matrix.square().to(variance.dtype).to(variance.device)
+        # what does not count may be infinite
+        return torch.where(squares == 0, 0.0, squares * variance.unsqueeze(-2)).sum(-1)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """The maps of samples with a gradient, ``sample_shape + batch_shape + (D,)``."""
@@ -186,6 +195,15 @@ class PushedNormal(Pushforward, DependentNormal):
             lambda y: root.whiten(self.map.inverse(y.mT).mT),
             root.log_det + 2 * self.map.log_abs_det,
         )
+
+
+def is_factorised(d: Distribution) -> bool:
+    """Whether the joint log density of ``d`` is the sum of those of its :func:`marginals`."""
+    if isinstance(d, Joint):
+        return all(is_factorised(block) for block in d.blocks)
+    if isinstance(d, Pushforward):
+        return d.map.order is not None and is_factorised(d.base)
+    return not base_of(d).event_shape
 
 
 def _check_event(base: Distribution, linear_map: LinearMap) -> None:

@@ -25,7 +25,7 @@ from disvae.distributions.joint import Joint, JointMarginals
 from disvae.distributions.mixtures import GaussianMixture, Mixture
 from disvae.distributions.multivariate import DEPENDENT_NORMALS
 from disvae.distributions.noise import seeded
-from disvae.distributions.pushforward import Pushforward
+from disvae.distributions.pushforward import Pushforward, is_factorised
 from disvae.distributions.relaxed import RelaxedCategorical
 from disvae.distributions.scaled import ScaledMarginals
 from disvae.distributions.spherical import PowerSpherical
@@ -189,15 +189,6 @@ def marginals(d: Distribution) -> Distribution:
     elif isinstance(d, Pushforward) and d.map.order is not None:
         return ScaledMarginals(marginals(d.base), d.map)
     raise _no_marginals(d)
-
-
-def is_factorised(d: Distribution) -> bool:
-    """Whether the joint log density of ``d`` is the sum of those of its :func:`marginals`."""
-    if isinstance(d, Joint):
-        return all(is_factorised(block) for block in d.blocks)
-    if isinstance(d, Pushforward):
-        return d.map.order is not None and is_factorised(d.base)
-    return not base_of(d).event_shape
 
 
 def _mixture_marginals(d: MixtureSameFamily) -> MixtureSameFamily:

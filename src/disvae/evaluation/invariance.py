@@ -127,8 +127,8 @@ def rotation_gap(
         seed: Of rotations and noise.
 
     Raises:
-        TypeError: If ``model`` is no VAE, the objective no module, or ``rotations`` neither a
-            number nor a tensor.
+        TypeError: If ``model`` is no VAE or changes a method of it (see :func:`rotate`), the
+            objective no module, or ``rotations`` neither a number nor a tensor.
         ValueError: If a rotation is not orthogonal or of the size of the latent space, or the
             objective holds the encoder or decoder of the model, which it would use unrotated.
 

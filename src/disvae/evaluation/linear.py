@@ -4,11 +4,15 @@ import dataclasses
 import math
 import numbers
 
+import scipy.linalg
 import torch
 from torch import Tensor
 
 from disvae.evaluation.findings import Finding, listing
 from disvae.nn import check_finite
+
+# how many times longer a column may be than what sets it apart: all is right to a millionth then
+_FAR = 1e10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +24,7 @@ class DiagonalGap(Finding):
             full covariance has.
         diagonal: The highest value over normal posteriors with independent dimensions.
         gap: The first minus the second, the same for every datum; never negative.
-        precision: The optimal posterior's precision :math:`\Lambda`, ``(D, D)``.
+        precision: The optimal posterior's precision :math:`\Lambda`, ``(D, D)``, in float64.
     """
 
     optimum: float
@@ -81,7 +85,8 @@ def best_diagonal_gap(
 
     Raises:
         TypeError: If a tensor is no floating-point tensor.
-        ValueError: If shapes do not go together, or a scale or beta is not positive and finite.
+        ValueError: If shapes do not go together, a scale or beta is not positive and finite, or
+            the columns are too large or too nearly dependent to be told apart in float64.
 
     Example:
         >>> import torch
@@ -103,40 +108,54 @@ def best_diagonal_gap(
         2019, https://arxiv.org/abs/1812.02833, for the invariance that they break.
     """
     weight, x, bias = _checked(weight, x, bias)
-    noise, prior = (
-        _positive(value, name) ** 2
-        for value, name in ((noise_scale, "noise_scale"), (prior_scale, "prior_scale"))
-    )
+    noise_scale = _positive(noise_scale, "noise_scale")
+    prior_scale = _positive(prior_scale, "prior_scale")
     beta = _positive(beta, "beta")
     features, dim = weight.shape
-    gram = weight.T @ weight
-    precision = gram / (beta * noise)
-    precision.diagonal().add_(1 / prior)
-    covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
-    centred = x - bias
-    mean = centred @ weight @ covariance / (beta * noise)
+    unit = math.sqrt(beta) * noise_scale
+    root = torch.cat((weight / unit, torch.eye(dim, dtype=weight.dtype) / prior_scale))
+    precision = root.T @ root
+    if not precision.isfinite().all():
+        raise _not_told_apart()
+    # of the root, for squares lose half of the digits
+    q, r = _qr(root)
+    diagonal = r.diagonal().abs()
+    # of each column what lies along those before it, beside what does not
+    along = (r.triu(diagonal=1) / diagonal).square().sum(0)
+    if not along.max() < _FAR**2:
+        raise _not_told_apart()
+    gap = 0.5 * beta * along.log1p().sum()
 
-    # of the precision scaled to a diagonal of ones, so that the gap of orthogonal columns is 0
-    root = precision.diagonal().rsqrt()
-    scaled = (root[:, None] * precision * root).fill_diagonal_(1.0)
-    log_det = 2 * torch.linalg.cholesky(scaled).diagonal().log().sum().clamp(max=0.0)
-    gap = -0.5 * beta * log_det
+    # at beta = 1 the optimum is log p(x); the square is what ridge regression of x - b on W leaves
+    y = (x - bias).T / unit
+    upper, lower = q.split([features, dim])
+    fitted = upper.T @ y
+    square = (y - upper @ fitted).square().sum(0) + (lower @ fitted).square().sum(0)
+    log_det = 2 * (diagonal * prior_scale).log().sum()
+    constant = features * (math.log(2 * math.pi) + 2 * math.log(noise_scale))
+    optimum = -0.5 * (constant + beta * (log_det + square.mean()))
+    return DiagonalGap(optimum.item(), (optimum - gap).item(), gap.item(), precision)
 
-    error = (centred - mean @ weight.T).square().sum(-1) + (gram * covariance).sum()
-    likelihood = -0.5 * (features * math.log(2 * math.pi * noise) + error / noise)
-    divergence = 0.5 * (
-        (mean.square().sum(-1) + covariance.trace()) / prior
-        - dim
-        + dim * math.log(prior)
-        + log_det
-        - 2 * root.log().sum()
+
+def _qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The QR factors of a matrix with some columns in another order.
+
+    With large rows first and columns pivoted, small rows keep their digits beside large ones.
+    """
+    order = matrix.abs().amax(1).argsort(descending=True)
+    q, r, _ = scipy.linalg.qr(matrix[order].numpy(), mode="economic", pivoting=True)
+    return torch.from_numpy(q)[order.argsort()], torch.from_numpy(r)
+
+
+def _not_told_apart() -> ValueError:
+    return ValueError(
+        "Expected a weight whose columns float64 can tell apart beside prior and noise, but got "
+        "too large or too nearly dependent ones; pass a larger noise_scale, or fewer columns."
     )
-    optimum = (likelihood - beta * divergence).mean()
-    return DiagonalGap(optimum.item(), (optimum - gap).item(), gap.abs().item(), precision)
 
 
 def _checked(weight: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The tensors in float64."""
+    """The tensors in float64, on the CPU."""
     check_finite(weight, "weight")
     check_finite(x, "x")
     if weight.ndim != 2 or 0 in weight.shape:
@@ -158,7 +177,7 @@ def _checked(weight: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
             f"Expected bias to have shape ({features},), but got {tuple(bias.shape)}; pass the "
             f"bias of the decoder's nn.Linear."
         )
-    weight, x, bias = (v.detach().to(weight.device, torch.float64) for v in (weight, x, bias))
+    weight, x, bias = (v.detach().to("cpu", torch.float64) for v in (weight, x, bias))
     return weight, x, bias
 
 

@@ -29,7 +29,9 @@ def rotate(model: VAE, rotation: Tensor) -> VAE:
     that of a normal posterior from a Laplace prior, is sampled once dimensions are mixed.
 
     Nothing is copied: the parts, and so their parameters and modes, are those of ``model``, and
-    training the one trains the other. The rotation is a constant and in no state dict.
+    training the one trains the other. The rotation is a constant and in no state dict. What comes
+    back is a plain VAE, without what a subclass adds; a subclass that changes a method of VAE is
+    refused, for what it does with the codes could not be rotated.
 
     Args:
         model: The model.
@@ -37,7 +39,8 @@ def rotate(model: VAE, rotation: Tensor) -> VAE:
             float32 is taken as the nearest orthogonal matrix in float64.
 
     Raises:
-        TypeError: If ``model`` is no VAE or the rotation no floating-point tensor.
+        TypeError: If ``model`` is no VAE, or one with an ``encode``, ``decode`` or other method of
+            its own; or the rotation no floating-point tensor.
         ValueError: If the rotation is not square, orthogonal and of the size of the latent space.
 
     Example:
@@ -73,7 +76,8 @@ def rescale(model: VAE, scale: float | Tensor) -> VAE:
         scale: The factors s: a number, or a tensor ``(D,)``. Negative ones reflect an axis.
 
     Raises:
-        TypeError: If ``model`` is no VAE, or the scale neither a number nor a tensor.
+        TypeError: If ``model`` is no VAE, or one with an ``encode``, ``decode`` or other method of
+            its own; or the scale neither a number nor a tensor.
         ValueError: If a factor is 0 or not finite, or there is not one for each latent dimension.
 
     Example:
@@ -184,7 +188,7 @@ def mapped(model: VAE, linear_map: LinearMap) -> VAE:
     """The model with its latent space mapped: encoder and decoder, but not the prior.
 
     Raises:
-        TypeError: If ``model`` is no VAE.
+        TypeError: If ``model`` is no VAE, or one with methods of its own in place of a VAE's.
         ValueError: If the map is not of the size of the latent space.
     """
     _check_model(model)
@@ -206,6 +210,22 @@ def _check_model(model: VAE) -> None:
             f"Expected model to be a disvae.VAE, but got {type(model).__name__}; "
             f"pass the model itself, as in train.model."
         )
+    changed = [
+        name
+        for name, method in _METHODS.items()
+        if getattr(getattr(model, name), "__func__", None) is not method
+    ]
+    if changed:
+        raise TypeError(
+            f"Expected a model that encodes and decodes as disvae.VAE does, but "
+            f"{type(model).__name__} has its own {', '.join(changed)}; do that in its encoder, "
+            f"decoder or prior, which are kept."
+        )
+
+
+_METHODS = {
+    name: method for name, method in vars(VAE).items() if callable(method) and name != "__init__"
+}
 
 
 class _Mapped(nn.Module):

@@ -54,7 +54,7 @@ from disvae.distributions import (
     is_normal,
     marginals,
 )
-from disvae.distributions.multivariate import DEPENDENT_NORMALS
+from disvae.distributions.multivariate import DEPENDENT_NORMALS, Root
 from disvae.output import VAEOutput
 
 Estimator = Literal["weighted", "stratified", "batch", "leave-one-out"]
@@ -234,8 +234,10 @@ def _normal_of(q: Any, dims: list[int]) -> Distribution:
         return LowRankMultivariateNormal(
             q.loc[..., dims], q.cov_factor[..., dims, :], q.cov_diag[..., dims]
         )
-    covariance = q.covariance_matrix[..., dims, :][..., dims]
-    return MultivariateNormal(q.loc[..., dims], covariance, validate_args=False)
+    # the root of a sub-covariance by QR: made and factorised, it would lose half of the digits
+    upper = torch.linalg.qr(Root.of(q).factor[..., dims, :].mT).R
+    tril = upper.mT * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return MultivariateNormal(q.loc[..., dims], scale_tril=tril, validate_args=False)
 
 
 def is_transformed() -> bool:

@@ -26,6 +26,7 @@ SIZES = {
     "desk": {"size": 32, "epochs": 10, "batch_size": 256, "lr": 1e-3},
     "paper": {"size": 64, "epochs": 20, "batch_size": 64, "lr": 5e-4},
 }
+COLLAPSED = 0.1  # nats of KL: such a model draws the mean image
 BETAS = {"quick": (0.1, 1), "desk": (1, 4, 8), "paper": (1, 2, 4, 6, 8, 12, 16)}
 
 
@@ -142,8 +143,9 @@ def differences(records: dict[str, Record]) -> list[list[str]]:
 
 
 def panels(records: dict[str, Record]) -> dict[str, dict[str, plotting.Curve]]:
-    """By score the curves of the priors over β, of the models that are there."""
-    groups = experiments.over_seeds(records, "prior", "beta")
+    """By score the curves of the priors over β, of the models that are there and not collapsed."""
+    alive = {name: run for name, run in records.items() if run["results"]["kl"] > COLLAPSED}
+    groups = experiments.over_seeds(alive, "prior", "beta")
     found: dict[str, dict[str, plotting.Curve]] = {}
     for name, title in SCORES.items():
         for prior in PRIORS:
@@ -159,17 +161,10 @@ def panels(records: dict[str, Record]) -> dict[str, dict[str, plotting.Curve]]:
 def figure(records: dict[str, Record]) -> Figure:
     """Each score against reconstruction: a curve per prior, points over β, standard errors as bars.
 
-    The axis of reconstruction ends shortly after the medians over seeds: models that collapsed lie
-    beyond it, and draw the mean there.
+    Collapsed models are left out: they draw the mean far from where the other seeds are.
     """
     xlabel = "reconstruction in nats; numbers: β"  # longer ones leave the panels
-    drawn = plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="score")
-    groups = experiments.over_seeds(records, "prior", "beta").values()
-    medians = [statistics.median(values_of(runs, "reconstruction")) for runs in groups]
-    margin = 0.1 * (max(medians) - min(medians)) or 1.0
-    for axes in drawn.axes:
-        axes.set_xlim(min(medians) - margin, max(medians) + margin)
-    return drawn
+    return plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="score")
 
 
 def main() -> None:

@@ -126,7 +126,12 @@ def test_a_sweep_of_some_runs_draws_what_is_there(name, only, tmp_path, monkeypa
     names |= {*getattr(experiment, "COLUMNS", ()), "hoyer_of_samples", "hoyer_of_prior"}
     results = dict.fromkeys([*names, "kl", "reconstruction", "active_units"], 1.0)
     results |= {"means": [[0.0, 1.0], [1.0, 0.0]], "scales": [[0.1, 0.1]] * 2}
-    results |= {"magnitudes": np.ones((10, 3)), "standard_deviation": np.ones(3), "attributes": {}}
+    results |= {
+        "signal": np.ones(3),
+        "magnitudes": np.ones((10, 3)),
+        "standard_deviation": np.ones(3),
+        "attributes": {},
+    }
     monkeypatch.setattr(experiment, "run", lambda settings, path: results)
     for drawn in ("magnitudes", "traversals"):
         monkeypatch.setattr(experiment, drawn, lambda record: Figure(), raising=False)

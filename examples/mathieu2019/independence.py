@@ -164,7 +164,7 @@ def figure(records: dict[str, Record]) -> Figure:
     Collapsed models are left out: they draw the mean far from where the other seeds are.
     """
     xlabel = "reconstruction in nats; numbers: β"  # longer ones leave the panels
-    return plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="score")
+    return plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="score", columns=2)
 
 
 def main() -> None:

@@ -111,6 +111,7 @@ def align(
     Example:
         >>> import torch, disvae
         >>> from disvae import alignment, decoders, encoders, priors
+        >>> _ = torch.manual_seed(0)
         >>> encoder, decoder = encoders.MLP(8, 2), decoders.MLP(2, 8)
         >>> for parameter in encoder.parameters():  # so that the codes of this sketch vary
         ...     _ = parameter.data.mul_(3)

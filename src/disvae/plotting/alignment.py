@@ -57,6 +57,7 @@ def alignment(
         >>> import torch, disvae
         >>> from disvae import decoders, encoders, priors
         >>> from disvae.alignment import align
+        >>> _ = torch.manual_seed(0)
         >>> shape = (1, 16, 16)
         >>> encoder, decoder = encoders.Conv(shape, 3), decoders.Conv(3, shape)
         >>> for parameter in encoder.parameters():  # so that the codes of this sketch vary

@@ -155,6 +155,7 @@ def active_traversals(
     Example:
         >>> import torch, disvae
         >>> from disvae import decoders, encoders, priors
+        >>> _ = torch.manual_seed(0)
         >>> shape = (1, 16, 16)
         >>> encoder, decoder = encoders.Conv(shape, 3), decoders.Conv(3, shape)
         >>> model = disvae.VAE(encoder, decoder, prior=priors.Normal(3))

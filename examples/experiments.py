@@ -203,12 +203,19 @@ def means_of(groups: Sequence[list[Record]], field: str) -> plotting.Interval:
 
     Of three seeds, 95 % intervals are 4.3 times as wide, and hide the curves of a picture.
     """
-    columns = [values_of(runs, field) for runs in groups]
-    errors = [
-        statistics.stdev(column) / len(column) ** 0.5 if len(column) > 1 else math.nan
-        for column in columns
-    ]
-    return plotting.Interval([statistics.fmean(column) for column in columns], errors)
+    columns = [_known(values_of(runs, field)) for runs in groups]
+    means = [statistics.fmean(column) if column else math.nan for column in columns]
+    return plotting.Interval(means, [standard_error(column) for column in columns])
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """That of the mean over the seeds whose figure is known; NaN where there are not two."""
+    known = _known(values)
+    return statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else math.nan
+
+
+def _known(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def differences(first: list[Record], second: list[Record], field: str) -> list[float]:
@@ -257,6 +264,11 @@ def html(rows: list[list[str]]) -> str:
     lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[1:]]
     names = "".join(f"<th>{name}</th>" for name in rows[0])
     return f'<table class="docutils"><tr>{names}</tr>{"".join(lines)}</table>'
+
+
+def pictures(options: argparse.Namespace) -> Path:
+    """Where the pictures of the size that was asked for go."""
+    return options.out / "figures" / size_of(options)
 
 
 def save(figure: Figure, path: Path) -> None:

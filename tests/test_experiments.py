@@ -173,6 +173,15 @@ def record(seed, **results):
     return {"settings": {"seed": seed}, "results": results}
 
 
+def test_means_leave_out_a_run_that_has_no_figure():
+    groups = [[record(0, score=1.0), record(1, score=None), record(2, score=4.0)]]
+    groups += [[record(0, score=None)], [record(0, score=2.0)]]
+    mean, error = experiments.means_of(groups, "score")
+    assert mean == pytest.approx([2.5, math.nan, 2.0], nan_ok=True)
+    known = stats.sem([1.0, 4.0])
+    assert error == pytest.approx([known, math.nan, math.nan], nan_ok=True)
+
+
 def test_differences_are_paired_by_seed():
     first = [record(2, score=5.0), record(0, score=1.0), record(1, score=None)]
     second = [

@@ -170,14 +170,13 @@ def figure(records: dict[str, Record]) -> Figure:
 def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
-    size = experiments.size_of(options)
     if options.download:
         data.DSprites(subset="whole" if options.paper else "downsampled", download=True)
     records = experiments.sweep_as_asked(options, "independence", settings_of, run)
     experiments.show(table(records))
     experiments.show(differences(records))
     if panels(records):
-        experiments.save(figure(records), options.out / "figures" / size / "independence.png")
+        experiments.save(figure(records), experiments.pictures(options) / "independence.png")
 
 
 if __name__ == "__main__":

@@ -135,11 +135,10 @@ def figure(records: dict[str, Record]) -> Figure:
 def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
-    size = experiments.size_of(options)
     records = experiments.sweep_as_asked(options, "pinwheel", settings_of, run)
     experiments.show(table(records))
     if panels(records):
-        experiments.save(figure(records), options.out / "figures" / size / "pinwheel.png")
+        experiments.save(figure(records), experiments.pictures(options) / "pinwheel.png")
 
 
 if __name__ == "__main__":

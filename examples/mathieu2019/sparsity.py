@@ -312,13 +312,12 @@ SHOWN = ("gamma0-beta1-alpha0-seed0", "gamma0.8-beta1-alpha100-seed0")
 def main() -> None:
     """Run what has not been run, and draw all that has."""
     options = experiments.parser(__doc__, HERE).parse_args()
-    size = experiments.size_of(options)
     if options.download:
         for part in (True, False):
             data.FashionMNIST(train=part, download=True)
     records = experiments.sweep_as_asked(options, "sparsity", settings_of, run)
     experiments.show(table(records))
-    figures = options.out / "figures" / size
+    figures = experiments.pictures(options)
     if panels(records):
         experiments.save(figure(records), figures / "sparsity.png")
     for name in SHOWN:

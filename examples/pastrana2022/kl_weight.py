@@ -135,7 +135,7 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     for rows in (table(records), claims(records), way_of_the_class(records)):
         experiments.show(rows)
-    experiments.save(figure(records), runs.pictures(options) / "kl_weight.png")
+    experiments.save(figure(records), experiments.pictures(options) / "kl_weight.png")
 
 
 if __name__ == "__main__":

@@ -108,17 +108,15 @@ def _plain(records: dict[str, Record]) -> dict[str, Record]:
 
 def _recipes(records: dict[str, Record]) -> dict[tuple, list[Record]]:
     """The conditional runs, by recipe and weight, over the same three seeds."""
-    groups: dict[tuple, list[Record]] = {}
-    for run in records.values():
-        settings = run["settings"]
-        if settings["conditional"] and settings["seed"] < 3:
-            groups.setdefault((_kind(run), settings["beta"]), []).append(run)
+    chosen = {
+        name: run
+        for name, run in records.items()
+        if run["settings"]["conditional"] and run["settings"]["seed"] < 3
+    }
     kinds = list(RECIPES)
-    return dict(sorted(groups.items(), key=lambda item: (kinds.index(item[0][0]), item[0][1])))
-
-
-def _seed(run: Record) -> int:
-    return run["settings"]["seed"]
+    groups = experiments.over_seeds(chosen, "objective", "prior", "beta")
+    ordered = sorted(groups, key=lambda key: (kinds.index(key[:2]), key[2]))
+    return {(key[:2], key[2]): groups[key] for key in ordered}
 
 
 def _kind(run: Record) -> tuple[str, str]:
@@ -131,7 +129,7 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     experiments.show(carriers(records))
     experiments.show(recipes(records))
-    pictures = runs.pictures(options)
+    pictures = experiments.pictures(options)
     experiments.save(figure(records), pictures / "recipes.png")
     for name, model in zip(("vae", "beta-vae", "conditional"), MODELS.values(), strict=True):
         vae, settings = runs.model_for(options, runs.one(experiments.size_of(options), 0, **model))

@@ -46,8 +46,7 @@ def sufficient(records: dict[str, Record]) -> int:
     """
     bounds = {dim: values_of(several, "elbo") for (dim,), several in _by_dimension(records).items()}
     best = max(bounds.values(), key=statistics.fmean)
-    error = statistics.stdev(best) / len(best) ** 0.5 if len(best) > 1 else 0.0
-    least = statistics.fmean(best) - error
+    least = statistics.fmean(best) - (experiments.standard_error(best) if len(best) > 1 else 0.0)
     return min(dim for dim, values in bounds.items() if statistics.fmean(values) >= least)
 
 
@@ -72,7 +71,7 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     experiments.show(table(records))
     print(f"smallest D within one standard error of the best: {sufficient(records)}")
-    experiments.save(figure(records), runs.pictures(options) / "latent_size.png")
+    experiments.save(figure(records), experiments.pictures(options) / "latent_size.png")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def main() -> None:
     options = runs.parser(__doc__).parse_args()
     runs.sweep(options, settings_of)
     model, settings = runs.model_for(options, settings_of(experiments.size_of(options)))
-    pictures = runs.pictures(options)
+    pictures = experiments.pictures(options)
     experiments.save(manifold(model), pictures / "manifold.png")
     experiments.save(codes(model, settings), pictures / "codes.png")
     experiments.save(walks(model, settings), pictures / "walks.png")

@@ -79,8 +79,8 @@ def one(
     Args:
         size: Which of ``SIZES``.
         seed: Of weights, batches and samples.
-        beta: The weight: of the KL, of the total correlation for ``"beta-tcvae"``, and of what is
-            added for it beside the KL for ``"factor-vae"``.
+        beta: The weight: of the KL; for ``"beta-tcvae"`` of the total correlation in it, and for
+            ``"factor-vae"`` of the one beside it.
         objective: ``"beta-vae"``, ``"beta-tcvae"`` or ``"factor-vae"``.
         prior: As in :func:`examples.experiments.prior_of`.
         conditional: Whether encoder and decoder are told the digit.
@@ -141,10 +141,8 @@ def model_of(
     settings: Settings, images: Tensor, likelihood: Any = likelihoods.Bernoulli
 ) -> disvae.VAE:
     """The paper's nets, of some size and with some prior."""
-    latent_dim, context_dim = (
-        settings["latent_dim"],
-        classes.CLASSES if settings["conditional"] else 0,
-    )
+    latent_dim = settings["latent_dim"]
+    context_dim = classes.CLASSES if settings["conditional"] else 0
     encoder = encoders.pastrana_mlp(SHAPE, latent_dim, context_dim=context_dim)
     decoder = decoders.pastrana_mlp(
         latent_dim, SHAPE, likelihood=likelihood, context_dim=context_dim
@@ -279,6 +277,9 @@ def sweep(
     options: argparse.Namespace, settings_of: Callable[[str], Runs]
 ) -> dict[str, experiments.Record]:
     """Run what one experiment needs and has not been run, and return its records."""
+    if options.download:
+        for part in (True, False):
+            data.MNIST(train=part, download=True)
     return experiments.sweep_as_asked(options, POOL, settings_of, run)
 
 
@@ -287,11 +288,6 @@ def model_for(options: argparse.Namespace, wanted: Runs) -> tuple[disvae.VAE, Se
     size = experiments.size_of(options)
     ((name, settings),) = wanted.items()
     return trained(settings, options.out / "results" / POOL / size / name), settings
-
-
-def pictures(options: argparse.Namespace) -> Path:
-    """Where pictures go."""
-    return options.out / "figures" / experiments.size_of(options)
 
 
 def traversals(model: disvae.VAE, settings: Settings) -> Figure:

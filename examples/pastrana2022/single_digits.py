@@ -45,7 +45,7 @@ def main() -> None:
         wanted = runs.one(experiments.size_of(options), 0, beta=BETAS[-1], digit=digit)
         model, settings = runs.model_for(options, wanted)
         experiments.save(
-            runs.traversals(model, settings), runs.pictures(options) / f"digit{digit}.png"
+            runs.traversals(model, settings), experiments.pictures(options) / f"digit{digit}.png"
         )
 
 

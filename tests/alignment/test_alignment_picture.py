@@ -1,12 +1,8 @@
 """Below the images of a traversal stands what they are measured as."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from disvae import alignment, plotting
 
@@ -43,30 +39,7 @@ def _rows(x, table):
     return torch.cdist(x.flatten(1), table.flatten(1)).argmin(1)
 
 
-def is_tidy(figure):
-    """Words neither run into each other nor out of the figure."""
-    found, draw = [], Text.draw
-    canvas = FigureCanvasAgg(figure)
-
-    def record(self, renderer, *args, **kwargs):
-        if self.get_visible() and self.get_text().strip():
-            found.append((self.get_text(), self.get_window_extent(renderer)))
-        return draw(self, renderer, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", record)
-        canvas.draw()
-    assert found
-    for (a, box), (b, other) in itertools.combinations(found, 2):
-        wide = min(box.x1, other.x1) - max(box.x0, other.x0)
-        high = min(box.y1, other.y1) - max(box.y0, other.y0)
-        assert wide < 1.5 or high < 1.5, f"{a!r} and {b!r} overlap"
-    for text, box in found:
-        assert box.x0 > 0 and box.y0 > 0, text  # noqa: PT018
-        assert box.x1 < figure.bbox.width and box.y1 < figure.bbox.height, text  # noqa: PT018
-
-
-def test_rows_show_the_dimension_and_the_curve_of_each_attribute(painted):
+def test_rows_show_the_dimension_and_the_curve_of_each_attribute(painted, is_tidy):
     model, _, found = painted
     units = {"ink": "pixels"}
     figure = plotting.alignment(model, found, datum=2, units=units, title="paint")
@@ -104,7 +77,7 @@ def test_rows_show_the_dimension_and_the_curve_of_each_attribute(painted):
 
 
 @pytest.mark.parametrize("cell", [0.4, 1.0])
-def test_words_have_room(painted, cell):
+def test_words_have_room(painted, cell, is_tidy):
     model, _, found = painted
     is_tidy(plotting.alignment(model, found, cell=cell))
     is_tidy(plotting.alignment(model, found, cell=cell, names=["place"], title="one"))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import disvae
-from disvae import decoders, encoders, objectives, priors
+from disvae import alignment, decoders, encoders, objectives, priors
 from examples import experiments
 
 
@@ -304,6 +304,30 @@ def test_independence_costs_reconstruction_as_beta_grows(tmp_path):
         assert reconstruction[prior, 0.1] < reconstruction[prior, 1] - 2
         assert rate[prior, 0.1] > rate[prior, 1] + 2
     assert min(medians(records, "factor_vae_score", "prior", "beta").values()) > 0.3
+
+
+def test_gap_given_the_class_asks_for_one_dimension_in_all_classes():
+    from examples.pastrana2022 import classes
+
+    grid = torch.cartesian_prod(torch.arange(3), *[torch.arange(10)] * 2).double()
+    label, first, second = grid.T
+    codes = torch.stack((first, second), 1)
+    of_one_dimension, of_one_each = first + 100 * label, torch.where(label == 1, first, second)
+    attributes = torch.stack((of_one_dimension, of_one_each), 1)
+    # of the second, each dimension knows 1/3 or 2/3: all of it in one class, or in two
+    assert classes.gaps_given(codes, attributes, label) == pytest.approx([1, 1 / 3])
+    assert classes.gaps_given(codes[:, :1], attributes, label) == pytest.approx([1, 1 / 3])
+
+
+def test_gap_given_a_single_class_is_that_of_an_alignment():
+    from examples.pastrana2022 import classes
+
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 5))
+    expected = alignment.codes.Codes(data[:, :3], data[:, 3:]).figures().gap
+    codes, attributes = torch.from_numpy(data).split((3, 2), dim=1)
+    found = classes.gaps_given(codes, attributes, torch.zeros(500))
+    assert found == pytest.approx(expected.tolist())
 
 
 @pytest.fixture(scope="module")

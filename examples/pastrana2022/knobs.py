@@ -29,6 +29,7 @@ RECIPES = {
 }
 COLUMNS = {
     "gap": "gap",
+    "gap_given_class": "gap given class",
     "correlation": "rank correlation",
     "monotonicity": "monotonicity",
     "cross_talk": "cross-talk",
@@ -56,7 +57,8 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
     Gap, rank correlation and the latter given the other attributes are of codes of test images;
     monotonicity and cross-talk of decoded traversals.
     """
-    columns = {"gap": "gap", "correlation": "rank correlation", "partial": "given the others"}
+    columns = {"gap": "gap", "gap_given_class": "gap given class"}
+    columns |= {"correlation": "rank correlation", "partial": "given the others"}
     columns |= {"monotonicity": "monotonicity", "cross_talk": "cross-talk"}
     rows = [["model", "attribute", "seeds", *columns.values()]]
     groups = experiments.over_seeds(_plain(records), "conditional", "beta")

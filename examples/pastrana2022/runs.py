@@ -29,6 +29,7 @@ from disvae import (
     objectives,
     plotting,
 )
+from disvae.distributions import point
 from examples import experiments
 from examples.experiments import Results, Settings
 from examples.pastrana2022 import classes
@@ -209,7 +210,7 @@ def measured(model: disvae.VAE, settings: Settings) -> Results:
         **_floors(digits.images),
     }
     if (found.signal >= 0.01).any():
-        results |= _of_alignment(aligned(model, settings))
+        results |= _of_alignment(aligned(model, settings), model, settings)
     else:
         results |= dict.fromkeys(ALIGNMENT)
     if settings["digit"] is None:
@@ -249,14 +250,30 @@ def aligned(model: disvae.VAE, settings: Settings) -> alignment.Alignment:
     )
 
 
-ALIGNMENT = ("gap", "correlation", "monotonicity", "cross_talk", "own_dimensions", "carriers")
+ALIGNMENT = (
+    "gap",
+    "gap_given_class",
+    "correlation",
+    "monotonicity",
+    "cross_talk",
+    "own_dimensions",
+    "carriers",
+)
 
 
-def _of_alignment(found: alignment.Alignment) -> Results:
+def _of_alignment(found: alignment.Alignment, model: disvae.VAE, settings: Settings) -> Results:
     """The means over the three attributes, and each one's row."""
+    digits = digits_of(settings, train=False)
+    with torch.no_grad():
+        codes = point(model.encode(digits.images, digits.context(settings)))
+    given = classes.gaps_given(codes[:, found.dimensions], digits.attributes, digits.labels)
+    rows = found.to_dict()["carriers"]
+    for row, gap in zip(rows, given, strict=True):
+        row["gap_given_class"] = {"value": gap}
     carriers = found.carriers
     means = {
         "gap": [carrier.gap for carrier in carriers],
+        "gap_given_class": given,
         "correlation": [abs(carrier.correlation) for carrier in carriers],
         "monotonicity": [carrier.monotonicity for carrier in carriers],
         "cross_talk": [carrier.cross_talk for carrier in carriers],
@@ -264,7 +281,7 @@ def _of_alignment(found: alignment.Alignment) -> Results:
     return {
         **{name: statistics.fmean(values) for name, values in means.items()},
         "own_dimensions": len({carrier.dimension for carrier in carriers}),
-        "carriers": found.to_dict()["carriers"],
+        "carriers": rows,
     }
 
 

@@ -34,6 +34,20 @@ class TestEncode:
             np.testing.assert_allclose(codes, expected, rtol=1e-5, atol=1e-6)
             assert (factors is None) if form is x else np.array_equal(factors, y.numpy())
 
+    def test_a_data_set_draws_nothing(self, model, x):
+        before = torch.get_rng_state()
+        evaluation.encode(model, TensorDataset(x), batch_size=9)
+        assert torch.equal(before, torch.get_rng_state())
+
+    @pytest.mark.parametrize(
+        ("context", "labels"), [(lambda y: y.numpy(), torch.arange(N)), (lambda y: y, None)]
+    )
+    def test_a_function_makes_tensors_of_second_items(self, model, x, context, labels, is_clear):
+        data = x if labels is None else TensorDataset(x, labels)
+        with pytest.raises(TypeError) as caught:
+            evaluation.encode(model, data, context=context)
+        is_clear(caught.value)
+
     def test_a_shuffling_loader_keeps_codes_and_factors_together(self, model, x):
         loader = DataLoader(TensorDataset(x, torch.arange(N)), batch_size=8, shuffle=True)
         codes, factors = evaluation.encode(model, loader)

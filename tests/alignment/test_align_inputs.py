@@ -78,6 +78,45 @@ def test_attributes_without_names_are_matched_by_column(case):
     assert torch.equal(unnamed.slope, found.slope)
 
 
+class Frame:
+    """What a data frame is to others: an array without names, and columns by name."""
+
+    columns = ("b", "a")
+
+    def __init__(self, table):
+        self.table = table
+
+    def __getitem__(self, name):
+        return self.table[:, self.columns.index(name)]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.table.numpy()
+
+
+def test_columns_of_a_data_frame_go_by_their_names(case):
+    model, x = case
+    frame = Frame(x[:, [1, 0]])
+    for chosen in (None, ["a", "b"]):
+        found = alignment.align(
+            model,
+            x,
+            frame,
+            names=chosen,
+            measure=lambda x: {"a": x[:, 0], "b": x[:, 1]},
+            **QUICK,
+        )
+        assert dims_of(found) == {"a": 0, "b": 1}
+        assert all(row.correlation == pytest.approx(1) for row in found.carriers)
+    # columns that are numbered are taken in order
+    frame.columns = (0, 1)
+    found = alignment.align(model, x, frame, names=["u", "v"], measure=named_uv, **QUICK)
+    assert dims_of(found) == {"u": 1, "v": 0}
+
+
+def named_uv(x):
+    return {"v": x[:, 0], "u": x[:, 1]}
+
+
 def test_a_morphology_table_brings_its_names(case):
     model, x = case
     columns = [x[:, k % 3].numpy() * (1 if k < 3 else 0.5) for k in range(6)]
@@ -104,6 +143,15 @@ def test_second_items_with_names_are_the_attributes(case, wrap):
     assert found.carriers[0].slope == pytest.approx(1)
 
 
+def test_one_of_the_second_items_is_chosen_by_its_name(case):
+    model, x = case
+    data = Factors(x, -x[:, [1, 0]])
+    found = alignment.align(model, data, names=["a"], measure=named, **QUICK)
+    assert found.source == "second items"
+    assert dims_of(found) == {"a": 0}
+    assert found.carriers[0].correlation == pytest.approx(-1)
+
+
 def test_second_items_of_as_many_columns_are_the_attributes(case):
     model, x = case
     found = alignment.align(model, TensorDataset(x, -x), measure=lambda x: x, **QUICK)
@@ -111,13 +159,15 @@ def test_second_items_of_as_many_columns_are_the_attributes(case):
     assert found.carriers[0].correlation == pytest.approx(-1)
 
 
-@pytest.mark.parametrize("kind", ["labels", "one-hot", "foreign names"])
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "as many without names", "foreign names"])
 def test_other_second_items_are_not(case, kind):
     model, x = case
     if kind == "labels":
         data = TensorDataset(x, torch.arange(120) % 4)
     elif kind == "one-hot":
         data = TensorDataset(x, torch.eye(4)[torch.arange(120) % 4][:, :2])
+    elif kind == "as many without names":
+        data = TensorDataset(x, -x[:, [0, 1, 2, 0]])
     else:
         data = Factors(x, x[:, :2])
         data.factor_names = ("shape", "scale")
@@ -182,6 +232,18 @@ def test_a_dimension_that_the_codes_do_not_confirm_is_named(known):
     assert found.correlation[1, 0] == pytest.approx(1)
 
 
+def test_what_codes_know_need_not_be_monotone(known):
+    """The best code by information has no rank correlation, nor a mean slope."""
+    model = known(lambda z: z, lambda x: x, dim=2)
+    x = torch.randn(400, 2, dtype=torch.float64)
+
+    def measure(x):
+        return {"a": 1.5 * x[:, 0] ** 2 + x[:, 1]}
+
+    row = alignment.align(model, x, measure=measure, **{**QUICK, "samples": 64}).carriers[0]
+    assert (row.dimension, row.from_codes) == (1, 0)
+
+
 def test_to_dict_is_json(case):
     model, x = case
     found = alignment.align(model, x, names=["a"], measure=named, **QUICK)
@@ -232,6 +294,8 @@ ROWS = torch.rand(120)
         ({"attributes": {}}, ValueError, "at least one name"),
         ({"attributes": {3: ROWS}}, TypeError, "strings"),
         ({"attributes": {"a": ["x"] * 120}}, TypeError, "numbers"),
+        ({"attributes": {"a": ROWS + 1j}}, TypeError, "complex64"),
+        ({"attributes": {"a": [torch.ones((), requires_grad=True)]}}, TypeError, "numbers"),
         ({"attributes": "thickness"}, TypeError, "numbers"),
         ({"attributes": {"a": ROWS / 0}}, ValueError, "infinity"),
         ({"attributes": {"a": torch.ones(120)}}, ValueError, "'a' is the same"),
@@ -283,7 +347,7 @@ ROWS = torch.rand(120)
             TypeError,
             "shuffle",
         ),
-        ({"context": torch.ones(3, 1)}, ValueError, "context"),
+        ({"context": torch.ones(3, 1)}, ValueError, "120 in all"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(case, given, error, words, is_clear):
@@ -291,6 +355,24 @@ def test_bad_input_gets_one_clear_sentence(case, given, error, words, is_clear):
         bad(case, **given)
     is_clear(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(120,), (120, 1, 1)])
+def test_a_context_that_is_no_row_of_numbers_is_refused(known, shape, is_clear):
+    """The parts of this model would take it, but a traversal could not repeat it."""
+    model = known(lambda z, c: z, lambda x, c: x, dim=2)
+    context, x = torch.ones(shape, dtype=torch.float64), torch.randn(120, 2).double()
+    with pytest.raises(ValueError, match=r"shape \(B, C\)") as caught:
+        alignment.align(model, x, measure=named_pair, context=context, **QUICK)
+    is_clear(caught.value)
+
+
+def test_parts_are_numbers_of_numpy_as_well(case):
+    model, x = case
+    single = {"central": np.float32(0.5), "threshold": np.float32(0.25)}
+    found = alignment.align(model, x, measure=named, **single, **QUICK)
+    ends = torch.quantile(x / x.new_tensor([1.0, 2.0, 3.0]), x.new_tensor([0.25, 0.75]), dim=0)
+    np.testing.assert_allclose(found.curves.values[:, [0, -1]], ends.T)
 
 
 def test_codes_that_are_not_finite_are_refused(known, is_clear):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from disvae import alignment, plotting
+from disvae import VAE, alignment, decoders, encoders, plotting, priors
 
 
 def measure(x):
@@ -134,10 +134,13 @@ def test_colour_images_have_the_context_of_their_datum(known):
         ({"found": "table"}, TypeError, "alignment.align"),
         ({"names": ["hue"]}, ValueError, "'hue'"),
         ({"names": []}, ValueError, "at least one"),
+        ({"names": "ink"}, TypeError, "sequence of attributes"),
+        ({"names": 1}, TypeError, "sequence of attributes"),
         ({"datum": 6}, ValueError, "below 6"),
         ({"datum": -1}, ValueError, "datum"),
         ({"cell": 0}, ValueError, "cell"),
         ({"units": "pixels"}, TypeError, "units"),
+        ({"units": {"inc": "pixels"}}, ValueError, "inc"),
         ({"model": "VAE"}, TypeError, "disvae.VAE"),
     ],
 )
@@ -148,6 +151,22 @@ def test_bad_input_gets_one_clear_sentence(painted, given, error, words, is_clea
         plotting.alignment(arguments.pop("model"), arguments.pop("found"), **arguments)
     is_clear(caught.value)
     assert words in str(caught.value)
+
+
+def test_another_default_device_than_the_models_is_of_no_account():
+    encoder, decoder = encoders.MLP((1, 8, 8), 2), decoders.MLP(2, (1, 8, 8))
+    for parameter in encoder.parameters():
+        parameter.data.mul_(3)
+    model, x = VAE(encoder, decoder, prior=priors.Normal(2)), torch.rand(60, 1, 8, 8)
+
+    def bright(x):
+        return {"ink": x.sum((1, 2, 3))}
+
+    with torch.device("meta"):  # which computes nothing: all must stay with the model and numpy
+        found = alignment.align(model, x, measure=bright, samples=4, steps=3, replicates=5)
+        knobs = alignment.Knobs(model, found, base=x[:1])
+        assert knobs.measure(knobs.render(ink=[31.0, 32.0]))["ink"].device.type == "cpu"
+        assert len(plotting.alignment(model, found).axes) == 2
 
 
 def test_vectors_are_no_images(linear, is_clear):

@@ -1,5 +1,7 @@
 """What knobs render is measured: it has the values asked for."""
 
+import dataclasses
+import re
 import warnings
 
 import numpy as np
@@ -157,6 +159,37 @@ def test_a_search_at_the_edge_of_what_can_be_measured(known):
     assert float(out) == pytest.approx(1.3, abs=0.02)
 
 
+def test_finite_differences_go_inwards_from_the_edge(known):
+    """Beyond the codes of the data all is turned around, and 400 times as steep."""
+    x = latents(400, 1)
+    top = x.max()
+    model = known(lambda z: torch.where(z > top, top - 400 * (z - top), z), itself, dim=1)
+    found = alignment.align(model, x, x, names=["a"], measure=itself, central=1.0, **QUICK)
+    found.curves.mean.copy_(found.curves.mean - 9.0)  # starts at its upper end
+    base = top.reshape(1, 1)  # and so does the second search
+    out = Knobs(model, found, base=base).render(a=0.5)
+    assert float(out) == pytest.approx(0.5, abs=0.02)
+
+
+def test_mean_slopes_stand_in_where_no_difference_could_be_measured(known):
+    """They are right for a linear model: the first step hits."""
+    seen = []
+
+    def measure(x):
+        seen.append(x)
+        return x * torch.nan if len(seen) in (2, 3) else x
+
+    a = torch.tensor([[1.0, 0.9], [0.0, 1.0]], dtype=torch.float64)
+    x = latents(400, 2) @ a.T
+    model = known(lambda z: z @ a.T, lambda x: x @ torch.linalg.inv(a).T, dim=2)
+    found = alignment.align(model, x, x, names=["a", "b"], measure=itself, **QUICK)
+    found = dataclasses.replace(found, gauge=dataclasses.replace(found.gauge, measure=measure))
+    knobs = Knobs(model, found, dimensions={"a": 0, "b": 1})
+    knobs.render(a=0.5, b=1.0)
+    assert len(seen) == 4
+    np.testing.assert_allclose(seen[3], [[0.5, 1.0]], atol=0.01)
+
+
 def test_a_search_in_a_hollow_starts_anew(known):
     """A jump of the measure hides the target from the start; the base is on its side."""
 
@@ -206,6 +239,18 @@ def test_codes_stay_where_the_data_have_theirs(known):
         out = knobs.render(b=knobs.ranges["b"][1], a=0.5)
     assert float(out[0, 1]) == pytest.approx(0.2 * float(x[:, 1].max()))
     assert float(out[0, 0]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_so_does_a_search_from_a_base_that_lies_outside(known):
+    """Only beyond its range of codes would the dimension of b reach the value."""
+    x = latents(300, 2)
+    model = known(lambda z: torch.stack([z[..., 0], 0.2 * z[..., 1]], -1), itself, dim=2)
+    found = alignment.align(model, x, x, names=["a", "b"], measure=itself, **QUICK)
+    far = torch.full((1, 2), 9.0, dtype=torch.float64)
+    knobs = Knobs(model, found, base=far)
+    out = knobs.render(b=knobs.ranges["b"][1])
+    assert float(out[0, 1]) == pytest.approx(0.2 * float(x[:, 1].max()))
+    assert float(out[0, 0]) == 9.0  # which is not named
 
 
 def test_the_context_is_that_of_each_row(known):
@@ -270,11 +315,14 @@ def test_values_outside_the_range_are_moved_to_its_end_with_one_warning_each(mix
         out = knobs.render(a=torch.tensor([-99.0, 0.5, 99.0]), b=50.0, c=0.0)
     assert len(caught) == 2
     first, second = (str(warning.message) for warning in caught)
+    assert second.endswith("asked was 50.")
     assert "Values of a were" in first
     assert f"{low:.4g} to {high:.4g}" in first
     assert "-99 to 99" in first
     assert "Values of b were" in second
     assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="Values of a"):  # by a little, too
+        knobs.render(a=high + 1e-4 * abs(high))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inside = knobs.render(a=torch.tensor([low, 0.5, high]), b=knobs.ranges["b"][1], c=0.0)
@@ -327,6 +375,36 @@ def test_bars_have_the_thickness_slant_and_width_asked_for(bars):
         assert error.max() < 0.1, (name, out[name])
 
 
+GRADIENT = torch.ones((), requires_grad=True)
+
+
+def test_a_model_in_training_is_rendered_without_its_noise_and_stays_in_training():
+    noisy, x = VAE(encoders.MLP(3, 2), Noisy(), prior=priors.Normal(2)).train(), torch.rand(60, 3)
+    for parameter in noisy.encoder.parameters():
+        parameter.data.mul_(4)
+    noisy.encoder.eval()  # each part gets its own mode back
+    found = alignment.align(noisy, x, names=["a", "b", "c"], measure=itself, **QUICK)
+    before = torch.get_rng_state()
+    knobs = Knobs(noisy, found, base=x[:1])
+    out = knobs.render(a=list(knobs.ranges["a"]))
+    assert torch.equal(out, knobs.render(a=list(knobs.ranges["a"])))
+    assert not out.requires_grad
+    assert noisy.decoder.training
+    assert not noisy.encoder.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Noisy(torch.nn.Module):
+    """A decoder with dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder, self.dropout = decoders.MLP(2, 3), torch.nn.Dropout()
+
+    def forward(self, z):
+        return self.decoder(self.dropout(z))
+
+
 def smaller():
     return VAE(encoders.MLP(3, 2), decoders.MLP(2, 3), prior=priors.Normal(2))
 
@@ -338,12 +416,15 @@ def smaller():
         (lambda k, m, x, f: k.render(a="thick"), TypeError, "a to be a number"),
         (lambda k, m, x, f: k.render(a=None), TypeError, "number"),
         (lambda k, m, x, f: k.render(a=True), TypeError, "number"),
+        (lambda k, m, x, f: k.render(a=torch.tensor(True)), TypeError, "number"),
+        (lambda k, m, x, f: k.render(a=torch.tensor(1 + 1j)), TypeError, "number"),
+        (lambda k, m, x, f: k.render(a=[GRADIENT]), TypeError, "number"),
         (lambda k, m, x, f: k.render(a=[[1.0, 2.0]]), ValueError, "(1, 2)"),
         (lambda k, m, x, f: k.render(a=[[1.0], [2.0, 3.0]]), TypeError, "number"),
         (lambda k, m, x, f: k.render(a=[]), ValueError, "(0,)"),
-        (lambda k, m, x, f: k.render(a=float("nan")), ValueError, "finite"),
+        (lambda k, m, x, f: k.render(a=float("nan")), ValueError, "got NaN or infinity"),
+        (lambda k, m, x, f: k.render(a=[1.0, float("inf")]), ValueError, "got NaN or infinity"),
         (lambda k, m, x, f: k.render(a=[1.0, 2.0], b=[0.0] * 3), ValueError, "[2, 3]"),
-        (lambda k, m, x, f: k.render(a=[1.0, 0.0], context=x[:3]), ValueError, "[2, 3]"),
         (lambda k, m, x, f: k.render(context=torch.tensor(1.0)), ValueError, "(C,) or (B, C)"),
         (lambda k, m, x, f: k.render(context=[1.0]), TypeError, "context"),
         (lambda k, m, x, f: k.measure("image"), TypeError, "torch.Tensor"),
@@ -373,8 +454,23 @@ def test_a_conditional_model_needs_a_context(known, is_clear):
     model = known(lambda z, c: z + c, lambda x, c: x - c, dim=1)
     x, context = latents(100, 1), torch.ones(100, 1, dtype=torch.float64)
     found = alignment.align(model, x, names=["a"], measure=itself, context=context, **QUICK)
-    with pytest.raises(ValueError, match="context of 1 numbers") as caught:
-        Knobs(model, found).render(a=0.0)
+    calls = [
+        ("context of 1 numbers", lambda: Knobs(model, found).render(a=0.0)),
+        ("got shape (1, 2)", lambda: Knobs(model, found, context=torch.ones(2))),
+        ("[2, 3]", lambda: Knobs(model, found).render(a=[1.0, 0.0], context=context[:3])),
+        ("single context", lambda: Knobs(model, found, context=torch.ones(5, 1))),
+        ("got shape (5, 3)", lambda: Knobs(model, found).render(a=0.0, context=torch.ones(5, 3))),
+    ]
+    for words, call in calls:
+        with pytest.raises(ValueError, match=re.escape(words)) as caught:
+            call()
+        is_clear(caught.value)
+
+
+def test_a_model_without_a_condition_takes_none(mixed, is_clear):
+    model, _, found = mixed
+    with pytest.raises(ValueError, match="no context") as caught:
+        Knobs(model, found, context=torch.ones(2))
     is_clear(caught.value)
 
 

@@ -32,8 +32,8 @@ class Table(NamedTuple):
         """A table of whatever form.
 
         Args:
-            given: A `MorphologyTable`, a mapping from names to columns (N,), or numbers (N,) or
-                (N, K).
+            given: A `MorphologyTable`, a mapping from names to columns (N,), numbers (N,) or
+                (N, K), or a data frame, whose columns go by their names.
             what: What it is, for errors.
 
         Raises:
@@ -42,6 +42,9 @@ class Table(NamedTuple):
         """
         if isinstance(given, MorphologyTable):
             return cls(given.names, given.to_array())
+        labels = getattr(given, "columns", ())
+        if len(labels) and all(isinstance(name, str) for name in labels):
+            given = {name: given[name] for name in labels}
         if isinstance(given, Mapping):
             return cls(*_columns(given, what))
         values = _numbers(given, what)
@@ -166,12 +169,20 @@ def _checked(names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def as_array(given: Any) -> NDArray[Any]:
+    """What numpy reads of tensors, numbers and sequences; an object where it reads nothing."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.double() if given.is_floating_point() else given  # numpy has no bfloat16
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError, RuntimeError):  # the last of tensors with a gradient in a list
+        return np.asarray(None)
+
+
 def _numbers(given: Any, what: str) -> Floats:
     """An array of finite numbers, or NaN."""
-    try:
-        array = np.asarray(given.detach().cpu().double() if isinstance(given, Tensor) else given)
-    except (ValueError, TypeError):
-        array = np.asarray(None)
+    array = as_array(given)
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"Expected {what} to be numbers, but got {type(given).__name__} of dtype "

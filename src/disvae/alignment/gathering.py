@@ -73,7 +73,7 @@ def gather(
             parts.append(model.encode(x, c))
             codes.append(full_precision(point(parts[-1])).cpu())
             if c is not None:
-                contexts.append(c.cpu())
+                contexts.append(_context_rows(c))
             if given is None:
                 columns.append(source.read(x, y))
             low, high = min(low, float(x.min())), max(high, float(x.max()))
@@ -164,6 +164,16 @@ def _given(attributes: Attributes, data: Data) -> Table:
     return table
 
 
+def _context_rows(context: Tensor) -> Tensor:
+    """The context of a batch, (B, C), on the CPU; parts of others may take what has no columns."""
+    if context.ndim != 2:
+        raise ValueError(
+            f"Expected context to be one row of numbers for each datum, of shape (B, C), but got "
+            f"{tuple(context.shape)}; reshape it, e.g. with context[:, None] or context.flatten(1)."
+        )
+    return context.cpu()
+
+
 def _second_items(y: Any, data: Data, probe: Table) -> Table | None:
     """The second items of a batch, if they are attributes that the measure gives too."""
     if not isinstance(y, Tensor) or not y.is_floating_point() or y.ndim != 2:
@@ -172,8 +182,9 @@ def _second_items(y: Any, data: Data, probe: Table) -> Table | None:
     while not hasattr(source, "factor_names") and hasattr(source, "dataset"):
         source = source.dataset
     own = getattr(source, "factor_names", None)
-    if own is None:
-        return Table.of(y, "the second items") if y.shape[1] == len(probe.values[0]) else None
+    if own is None:  # as many columns as there are names say nothing of which is which
+        alike = probe.names is None and y.shape[1] == len(probe.values[0])
+        return Table.of(y, "the second items") if alike else None
     if len(own) != y.shape[1] or not set(own) <= set(probe.names or own):
         return None
     return Table(tuple(own), Table.of(y, "the second items").values)
@@ -181,7 +192,7 @@ def _second_items(y: Any, data: Data, probe: Table) -> Table | None:
 
 def _fixed(prior: Distribution) -> Tensor:
     """The dimensions that cannot be moved alone: those of categories and spheres."""
-    fixed = torch.zeros(prior.event_shape[0], dtype=torch.bool)
+    fixed = torch.zeros(prior.event_shape[0], dtype=torch.bool, device="cpu")
     for block in blocks(prior):
         if block.kind in (*CATEGORIES, constraints.Sphere):
             fixed[list(block.dims)] = True

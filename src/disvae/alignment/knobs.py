@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disvae.alignment.attributes import Floats
+from disvae.alignment.attributes import Floats, as_array
 from disvae.alignment.finding import Alignment
 from disvae.alignment.search import Search
 from disvae.alignment.sweeps import decoded
@@ -32,13 +32,14 @@ class Knobs:
     out.
 
     How close that is depends on the model. For MNIST with the nets of Pastrana (2022), of values
-    that the base can reach half came out within 0.01 and nine in ten within 0.05 standard
-    deviations, for thickness, slant and width alone and together. From the mean code about half of
+    that the base can reach, for thickness, slant and width together, half came out within 0.013 and
+    nine in ten within 0.08 standard deviations. From the mean code about half of
     each range could be reached by its own dimension. An image takes 20 to 50 ms, nearly all of it
     measuring.
 
     What is not named is free: its dimension stays at the base code, and its value may change with
-    what is named. Nothing is drawn: the same call gives the same data.
+    what is named. Nothing is drawn: the same call gives the same data. A batch of another size is
+    decoded with other rounding, from which the search of a few rows may end elsewhere, as close.
 
     Args:
         model: The model.
@@ -89,7 +90,12 @@ class Knobs:
         carriers = [found.carrier(name) for name in self.dimensions]
         self.ranges = {row.attribute: (row.low, row.high) for row in carriers}
         self._model, self._found = model, found
-        self._context = None if context is None else _rows_of(context)
+        self._context = None if context is None else self._rows(context)
+        if self._context is not None and len(self._context) > 1:
+            raise ValueError(
+                f"Expected a single context for Knobs, of shape (C,) or (1, C), but got "
+                f"{tuple(self._context.shape)}; pass one for each datum to render."
+            )
         with evaluating(model):
             if model.latent_dim not in (None, found.latent_dim):
                 raise ValueError(
@@ -170,10 +176,17 @@ class Knobs:
     def _rows(self, context: Tensor | None) -> Tensor | None:
         """The context (1, C) or (B, C)."""
         rows = self._context if context is None else _rows_of(context)
-        if rows is None and self._found.context is not None:
+        known = self._found.context
+        if rows is None and known is not None:
             raise ValueError(
-                f"Expected a context of {self._found.context.shape[-1]} numbers, because the model "
-                f"is conditioned on one, but got none; pass context= to render or to Knobs."
+                f"Expected a context of {known.shape[-1]} numbers, because the model is "
+                f"conditioned on one, but got none; pass context= to render or to Knobs."
+            )
+        if rows is not None and (known is None or rows.shape[-1] != known.shape[-1]):
+            wanted = "no context" if known is None else f"a context of {known.shape[-1]} numbers"
+            raise ValueError(
+                f"Expected {wanted}, as the model was aligned with, but got shape "
+                f"{tuple(rows.shape)}; pass what align was given."
             )
         return rows
 
@@ -184,9 +197,10 @@ class Knobs:
         # an end of the range in float32 may be beyond it
         if np.abs(kept - column).max() <= _ROUNDING * max(abs(low), abs(high)):
             return kept, None
+        asked = " to ".join(dict.fromkeys(f"{end:.4g}" for end in (column.min(), column.max())))
         return kept, (
             f"Values of {name} were moved into the range of the data, {low:.4g} to {high:.4g}; "
-            f"asked was {column.min():.4g} to {column.max():.4g}."
+            f"asked was {asked}."
         )
 
 
@@ -241,19 +255,16 @@ def _rows_of(context: Tensor) -> Tensor:
 
 def _numbers(name: str, value: Value) -> Floats:
     """A value or several of one attribute, (1,) or (B,)."""
-    given: Any = value.detach().cpu().double() if isinstance(value, Tensor) else value
-    try:
-        column = np.atleast_1d(np.asarray(given))
-    except ValueError:
-        column = np.asarray(None)
+    column = np.atleast_1d(as_array(value))
     if column.dtype.kind not in "iuf":
         raise TypeError(
             f"Expected {name!s:.60} to be a number or several, but got {type(value).__name__}; "
             f"pass a float or a tensor (B,)."
         )
     if column.ndim != 1 or not len(column) or not np.isfinite(column).all():
+        got = "NaN or infinity" if column.ndim == 1 and len(column) else f"shape {column.shape}"
         raise ValueError(
-            f"Expected {name!s:.60} to be a finite number or (B,) of them, but got shape "
-            f"{column.shape} or NaN; pass a float or a tensor (B,)."
+            f"Expected {name!s:.60} to be a finite number or (B,) of them, but got {got}; pass a "
+            f"float or a tensor (B,)."
         )
     return column.astype(np.float64)

@@ -78,6 +78,7 @@ class Search:
 
     def _search(self, u: Floats, target: Floats, rows: NDArray[np.intp]) -> tuple[Tensor, Floats]:
         """The closest data that a search from codes (R, K) finds, and their attributes."""
+        u = np.clip(u, *self._ends)  # a base may lie outside
         best, a = self._decoded(u, rows)
         jacobian = self._jacobian(u, a, rows)
         for _ in range(_ITERATIONS):

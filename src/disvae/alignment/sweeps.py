@@ -18,6 +18,8 @@ from disvae.model import VAE, evaluating
 
 # of a traversal with fewer measured frames nothing is said
 _LEAST_FRAMES = 3
+# of an attribute, in standard deviations: that of float32 is less
+_ROUNDING = 1e-6
 # the part of base data within the band of a curve
 _BAND = (0.1, 0.9)
 
@@ -157,8 +159,8 @@ def _cross_talk(moved: Floats) -> Floats:
     if count == 1:
         return np.full_like(moved, np.nan)
     others = (moved.sum(axis=-1, keepdims=True) - moved) / (count - 1)
-    # what moves nothing, or was not measured, has none
-    return np.divide(others, moved, out=np.full_like(moved, np.nan), where=moved > 0)
+    # what moves nothing but by rounding, or was not measured, has none
+    return np.divide(others, moved, out=np.full_like(moved, np.nan), where=moved > _ROUNDING)
 
 
 def _centred(values: Floats, there: np.ndarray, count: np.ndarray) -> Floats:

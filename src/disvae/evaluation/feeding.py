@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,7 +30,8 @@ def batches(
             raise ValueError("Expected data of shape (N, ...), but got (); pass a batch of data.")
         loader = data.split(batch_size)
     elif isinstance(data, Dataset):
-        loader = DataLoader(data, batch_size=batch_size)
+        # a generator of its own, or else it draws a seed from everyone's
+        loader = DataLoader(data, batch_size=batch_size, generator=torch.Generator())
     elif isinstance(data, tuple | dict | str) or not isinstance(data, Iterable):
         raise TypeError(
             f"Expected data to be a tensor, a data set or a loader, but got "
@@ -50,7 +52,7 @@ def batches(
         if isinstance(context, Tensor):
             c: Tensor | None = context[start : start + len(x)]
         else:
-            c = None if context is None else context(y)
+            c = None if context is None else _context_of(y, context)
         yield x.to(device), y, None if c is None else c.to(device)
         start += len(x)
     if start == 0:
@@ -62,3 +64,19 @@ def batches(
             f"Expected one row of context for each of the {start} data, but got {len(context)}; "
             f"pass a tensor of shape ({start}, C)."
         )
+
+
+def _context_of(y: Any, context: Callable[[Any], Tensor]) -> Tensor:
+    """What a function makes of the second items of a batch."""
+    if y is None:
+        raise TypeError(
+            "Expected pairs (x, y) as data, because context is a function of y, but got x alone; "
+            "pass context as a tensor with one row for each datum."
+        )
+    found = context(y)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            f"Expected the context function to return a tensor, but got {type(found).__name__}; "
+            f"return one row for each datum, e.g. torch.as_tensor(...)."
+        )
+    return found

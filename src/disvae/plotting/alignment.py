@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from disvae._extras import require
 from disvae.alignment import Alignment, Carrier
@@ -49,7 +48,7 @@ def alignment(
         cell: The width of one image in inches.
 
     Raises:
-        TypeError: If ``found`` is no alignment, or ``units`` no mapping.
+        TypeError: If ``found`` is no alignment, ``names`` no sequence, or ``units`` no mapping.
         ValueError: If the model's data are no images, or an attribute or a datum does not exist.
         ImportError: If matplotlib is not installed.
 
@@ -75,11 +74,18 @@ def alignment(
             f"Expected found to be an Alignment, but got {type(found).__name__}; pass what "
             f"alignment.align(model, data) returns."
         )
+    if isinstance(names, str) or not isinstance(names, Sequence | None):
+        raise TypeError(
+            f"Expected names to be a sequence of attributes, but got {names!r:.60}; write e.g. "
+            f"names=('thickness', 'slant')."
+        )
     if units is not None and not isinstance(units, Mapping):
         raise TypeError(
             f"Expected units to be a mapping from attributes to units, but got "
             f"{type(units).__name__}; write e.g. {{'ink': 'pixels'}}."
         )
+    for name in units or ():
+        found.carrier(name)
     check_positive(cell, "cell", "a width in inches", 0.6)
     rows = [found.carrier(name) for name in (found.names if names is None else names)]
     if not rows:
@@ -155,8 +161,7 @@ def _curve(
     curves = found.curves
     codes = curves.values[place].numpy()
     mean, low, high = (
-        torch.as_tensor(values)[place, :, column].numpy()
-        for values in (curves.mean, curves.low, curves.high)
+        values[place, :, column].numpy() for values in (curves.mean, curves.low, curves.high)
     )
     axes.fill_between(codes, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
     axes.plot(codes, mean, color=COLOURS[0], linewidth=1.2)

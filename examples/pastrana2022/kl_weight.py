@@ -7,6 +7,9 @@ tilt and width with single latent dimensions, total correlation; and the paper's
 a difference over seeds.
 """
 
+import math
+
+import numpy as np
 from matplotlib.figure import Figure
 
 from disvae import plotting
@@ -76,12 +79,12 @@ def claims(records: dict[str, Record]) -> list[list[str]]:
     verdicts = [f"by {SCORES[field]}?" for field in decisive]
     rows = [["claim", "seeds", *SCORES.values(), *verdicts]]
     for name, (first, second) in compared.items():
-        found = {
-            field: experiments.differences(groups[first], groups[second], field) for field in SCORES
-        }
+        pair = groups.get(first, []), groups.get(second, [])
+        found = {field: experiments.differences(*pair, field) for field in SCORES}
         cells = [shown(values, 3) for values in found.values()]
         cells += [_verdict(found[field]) for field in decisive]
-        rows.append([name, str(len(found["gap"])), *cells])
+        known = sum(not math.isnan(value) for value in found["gap"])  # both have not collapsed
+        rows.append([name, str(known), *cells])
     return rows
 
 
@@ -105,20 +108,25 @@ def way_of_the_class(records: dict[str, Record]) -> list[list[str]]:
     return rows
 
 
-def figure(records: dict[str, Record]) -> Figure:
-    """Costs and scores against β, a line for each of the two models, bands over seeds."""
+def panels(records: dict[str, Record]) -> dict[str, dict[str, plotting.Curve]]:
+    """By cost or score the curves of the two models over β, where there is any figure."""
     groups = _groups(records)
-    panels: dict[str, dict[str, plotting.Curve]] = {}
+    found: dict[str, dict[str, plotting.Curve]] = {}
     titles = {"reconstruction": "reconstruction, nats", "kl": "KL, nats", "elbo": "ELBO, nats"}
     titles |= {"gap": "alignment: gap", "cross_talk": "cross-talk"}
     titles |= {"total_correlation": "TC, nats"}
     for field, title in titles.items():
-        panel = panels.setdefault(title, {})
         for conditional, name in MODELS.items():
             betas = sorted(beta for kind, beta in groups if kind == conditional)
-            several = [groups[conditional, beta] for beta in betas]
-            panel[name] = plotting.Curve(betas, experiments.table_of(several, field))
-    return plotting.bands(panels, xlabel="β", ylabel="", log=True)
+            values = experiments.table_of([groups[conditional, beta] for beta in betas], field)
+            if np.isfinite(values).any():
+                found.setdefault(title, {})[name] = plotting.Curve(betas, values)
+    return found
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Costs and scores against β, a line for each of the two models, bands over seeds."""
+    return plotting.bands(panels(records), xlabel="β", ylabel="", log=True)
 
 
 def _groups(records: dict[str, Record]) -> dict[tuple, list[Record]]:
@@ -139,7 +147,8 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     for rows in (table(records), claims(records), way_of_the_class(records)):
         experiments.show(rows)
-    experiments.save(figure(records), experiments.pictures(options) / "kl_weight.png")
+    if panels(records):
+        experiments.save(figure(records), experiments.pictures(options) / "kl_weight.png")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ The paper's three models, with the dimension that carries each attribute; then o
 priors, all conditional, beside the conditional β-VAE at equal reconstruction.
 """
 
+import math
+
+import numpy as np
 from matplotlib.figure import Figure
 
 from disvae import plotting
@@ -67,7 +70,7 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
         found = [run["results"]["carriers"] for run in several if run["results"]["carriers"]]
         for number, attribute in enumerate(runs.ATTRIBUTES):
             each = [carriers[number] for carriers in found]
-            cells = [shown([abs(row[field]["value"]) for row in each], 2) for field in columns]
+            cells = [shown([_size(row[field]["value"]) for row in each], 2) for field in columns]
             rows.append([name, attribute, str(len(each)), *cells])
     return rows
 
@@ -89,18 +92,25 @@ def recipes(records: dict[str, Record]) -> list[list[str]]:
     return rows
 
 
-def figure(records: dict[str, Record]) -> Figure:
-    """Gap and cross-talk against reconstruction: a curve a recipe, standard errors as bars."""
+def panels(records: dict[str, Record]) -> dict[str, dict[str, plotting.Curve]]:
+    """By score the curves of the recipes over their weights, where there is any figure."""
     groups = _recipes(records)
-    panels: dict[str, dict[str, plotting.Curve]] = {"gap": {}, "cross-talk": {}}
-    for field, panel in zip(("gap", "cross_talk"), panels.values(), strict=True):
+    found: dict[str, dict[str, plotting.Curve]] = {}
+    for field, title in {"gap": "gap", "cross_talk": "cross-talk"}.items():
         for kind, (name, _) in RECIPES.items():
             betas = sorted(beta for other, beta in groups if other == kind)
             several = [groups[kind, beta] for beta in betas]
             x, y = (experiments.means_of(several, each) for each in ("reconstruction", field))
-            panel[name] = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
+            if np.isfinite(y.mean).any():
+                curve = plotting.Curve(x, y, [f"{beta:g}" for beta in betas])
+                found.setdefault(title, {})[name] = curve
+    return found
+
+
+def figure(records: dict[str, Record]) -> Figure:
+    """Gap and cross-talk against reconstruction: a curve a recipe, standard errors as bars."""
     xlabel = "reconstruction in nats; numbers: weights"
-    return plotting.tradeoff(panels, xlabel=xlabel, ylabel="")
+    return plotting.tradeoff(panels(records), xlabel=xlabel, ylabel="")
 
 
 def _plain(records: dict[str, Record]) -> dict[str, Record]:
@@ -121,6 +131,11 @@ def _recipes(records: dict[str, Record]) -> dict[tuple, list[Record]]:
     return {(key[:2], key[2]): groups[key] for key in ordered}
 
 
+def _size(value: float | None) -> float:
+    """That of a figure of a carrier, NaN where it is not known."""
+    return math.nan if value is None else abs(value)
+
+
 def _kind(run: Record) -> tuple[str, str]:
     return run["settings"]["objective"], run["settings"]["prior"]
 
@@ -132,9 +147,13 @@ def main() -> None:
     experiments.show(carriers(records))
     experiments.show(recipes(records))
     pictures = experiments.pictures(options)
-    experiments.save(figure(records), pictures / "recipes.png")
+    if panels(records):
+        experiments.save(figure(records), pictures / "recipes.png")
     for name, model in zip(("vae", "beta-vae", "conditional"), MODELS.values(), strict=True):
-        vae, settings = runs.model_for(options, runs.one(experiments.size_of(options), 0, **model))
+        wanted = runs.one(experiments.size_of(options), 0, **model)
+        if not wanted.keys() <= records.keys():
+            continue
+        vae, settings = runs.model_for(options, wanted)
         experiments.save(
             plotting.alignment(vae, runs.aligned(vae, settings), units=runs.UNITS),
             pictures / f"alignment-{name}.png",

@@ -70,8 +70,9 @@ def main() -> None:
     options = runs.parser(__doc__).parse_args()
     records = runs.sweep(options, settings_of)
     experiments.show(table(records))
-    print(f"smallest D within one standard error of the best: {sufficient(records)}")
-    experiments.save(figure(records), experiments.pictures(options) / "latent_size.png")
+    if records:
+        print(f"smallest D within one standard error of the best: {sufficient(records)}")
+        experiments.save(figure(records), experiments.pictures(options) / "latent_size.png")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def animation(model: disvae.VAE, settings: Settings, path: Path) -> None:
 def main() -> None:
     """Run what has not been run, and draw it."""
     options = runs.parser(__doc__).parse_args()
-    runs.sweep(options, settings_of)
+    if not runs.sweep(options, settings_of):
+        return
     model, settings = runs.model_for(options, settings_of(experiments.size_of(options)))
     pictures = experiments.pictures(options)
     experiments.save(manifold(model), pictures / "manifold.png")

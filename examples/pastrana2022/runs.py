@@ -7,6 +7,7 @@ per image, and the ELBO has β = 1 whatever the model was trained with.
 
 import argparse
 import functools
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,9 @@ def trained(settings: Settings, path: Path) -> disvae.VAE:
         make_optimizer=torch.optim.Adagrad,
         **{name: settings[name] for name in ("epochs", "batch_size", "lr")},
     )
-    torch.save({"settings": settings, "model": model.state_dict()}, weights)
+    part = weights.with_name(f"{weights.name}.part")  # whole, or not at all
+    torch.save({"settings": settings, "model": model.state_dict()}, part)
+    os.replace(part, weights)
     return model
 
 

@@ -43,10 +43,10 @@ def main() -> None:
     experiments.show(table(records))
     for digit in DIGITS:
         wanted = runs.one(experiments.size_of(options), 0, beta=BETAS[-1], digit=digit)
-        model, settings = runs.model_for(options, wanted)
-        experiments.save(
-            runs.traversals(model, settings), experiments.pictures(options) / f"digit{digit}.png"
-        )
+        if wanted.keys() <= records.keys():
+            model, settings = runs.model_for(options, wanted)
+            path = experiments.pictures(options) / f"digit{digit}.png"
+            experiments.save(runs.traversals(model, settings), path)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,14 @@ def test_a_file_with_another_content_is_refused(root, is_clear, damage):
     assert "measure=True" in str(caught.value)
 
 
+@pytest.mark.parametrize("train", ["test", None, 0])
+def test_the_name_of_a_split_is_not_taken_for_the_training_images(root, is_clear, train):
+    with pytest.raises(TypeError) as caught:
+        SmallMorphoMNIST(root, train=train)
+    is_clear(caught.value)
+    assert "False for the test images" in str(caught.value)
+
+
 needs_data = pytest.mark.skipif(
     not os.environ.get("DISVAE_DATA"), reason="DISVAE_DATA is unset: no real data"
 )

@@ -40,6 +40,7 @@ class IDXDataset(BatchedDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
+        TypeError: `train` is no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.
@@ -60,7 +61,13 @@ class IDXDataset(BatchedDataset):
         train: bool = True,
         download: bool = False,
     ) -> None:
-        self.train = train
+        # the name of a split would be true, whichever it is
+        if not isinstance(train, bool | np.bool_):
+            raise TypeError(
+                f"Expected train to be a bool, but got {type(train).__name__}; pass True for the "
+                f"training images, or False for the test images."
+            )
+        self.train = bool(train)
         split = "train" if train else "t10k"
         images = self._read_file(f"{split}-images-idx3-ubyte.gz", root, download=download)
         labels = self._read_file(f"{split}-labels-idx1-ubyte.gz", root, download=download)
@@ -135,6 +142,7 @@ class MNIST(IDXDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
+        TypeError: `train` is no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.
@@ -182,6 +190,7 @@ class FashionMNIST(IDXDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
+        TypeError: `train` is no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.

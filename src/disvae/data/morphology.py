@@ -208,6 +208,13 @@ def _eight_bits(images: ArrayLike | Tensor) -> strokes.Pictures:
             f"Expected grey images of shape (N, H, W) or (N, 1, H, W), but got {shape}; take one "
             f"channel or the mean of all (images.mean(1)), and give a single image its own row."
         )
+    # No stroke is drawn on 3 or 4 columns alone: this is one colour image, its channels last.
+    if shape[3] in (3, 4) and min(shape[0], shape[2]) > 4:
+        raise ValueError(
+            f"Expected grey images of shape (N, H, W) or (N, 1, H, W), but got "
+            f"{(shape[0], *shape[2:])}, which is one colour image with its channels last; take the "
+            f"mean of its channels, images.mean(-1)[None]."
+        )
     levels = pixels.read().mul(255).round().to(torch.uint8)
     return levels[:, 0].cpu().numpy()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Curves = Mapping[str, Curve | tuple[Any, ...]]
 
 # where so few values of a setting are compared, each gets a tick
-_TICKS = 8
+_TICKS = 12
 # of one panel, and of several, in inches
 _WIDTHS = (3.4, 2.2)
 # around the points of a panel, a part of their extent

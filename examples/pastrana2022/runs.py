@@ -189,7 +189,8 @@ def _first(count: int, train: bool) -> Digits:
 
 
 @functools.cache
-def _judge(count: int) -> nn.Module:
+def judge_of(count: int) -> nn.Module:
+    """A classifier trained on the first of the training images."""
     digits = _first(count, train=True)
     return classes.trained_judge(digits.images, digits.labels)
 
@@ -220,7 +221,7 @@ def measured(model: disvae.VAE, settings: Settings) -> Results:
         labelled = (model, digits.images, digits.labels)
         results["class_in_codes"] = classes.in_codes(*labelled, context)
         if settings["conditional"]:
-            results |= classes.through_condition(*labelled, _judge(settings["train"]))
+            results |= classes.through_condition(*labelled, judge_of(settings["train"]))
     return results
 
 

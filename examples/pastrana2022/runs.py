@@ -3,6 +3,9 @@
 All experiments share one folder of runs, so that a model that two of them show is trained once.
 Nets, optimiser and batch are the paper's. Figures are those of the test images; costs are in nats
 per image, and the ELBO has β = 1 whatever the model was trained with.
+
+Weights stay beside the record of a run. Where that is removed, it is made anew from them, and its
+revision and seconds are those of measuring.
 """
 
 import argparse

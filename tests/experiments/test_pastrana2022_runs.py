@@ -37,7 +37,13 @@ def test_a_sweep_of_some_runs_trains_and_draws_no_others(
         row |= {f: {"value": 1.0} for f in ("monotonicity", "cross_talk")}
         costs = ("elbo", "reconstruction", "kl", "continuous_bernoulli_elbo", "active_units")
         shares = ("class_in_codes", "other_label_seen", "class_kept_under_other_label")
-        known = (*costs, *shares, "total_correlation", "reconstruction_with_shuffled_labels")
+        known = (
+            *costs,
+            *shares,
+            "mutual_information",
+            "total_correlation",
+            "reconstruction_with_shuffled_labels",
+        )
         results = dict.fromkeys(runs.ALIGNMENT, scored) | dict.fromkeys(known, 1.0)
         return results | {"carriers": None if collapsed else [row] * 3}
 
@@ -79,27 +85,28 @@ def test_the_sufficient_size_is_the_smallest_within_one_standard_error_of_the_be
     assert latent_size.sufficient(records) == 5
 
 
-def test_claims_are_differences_of_the_right_models_with_a_verdict():
+@pytest.mark.parametrize(("cross_talk_moves", "last"), [(False, "the opposite"), (True, "mixed")])
+def test_claims_are_differences_of_the_right_models_with_a_verdict(cross_talk_moves, last):
     gaps = {(False, 1.0): (0.1, 0.2, 0.3), (False, 10.0): (0.3, 0.4, 0.51)}
     gaps |= {(True, 1.0): (0.15, 0.15, 0.31), (True, 10.0): (0.2, 0.31, None)}
     records = {}
     for (conditional, beta), several in gaps.items():
         for seed, gap in enumerate(several):
-            results = dict.fromkeys(kl_weight.SCORES, gap) | {"total_correlation": 1.0}
+            results = dict.fromkeys(kl_weight.SCORES, gap) | {"own_dimensions": 2}
+            results["cross_talk"] = 0.0 if conditional and beta == seed == 1 else 2.0
+            if cross_talk_moves and conditional and beta == 10:
+                results["cross_talk"] = gap
             settings = {"conditional": conditional, "beta": beta}
             records[f"{conditional}-{beta}-{seed}"] = of_digits(seed, results, **settings)
     header, *rows = kl_weight.claims(records)
     half = stats.t.interval(0.95, 2, 0.0, stats.sem([0.2, 0.2, 0.21]))[1]
     found = [dict(zip(header, row, strict=True)) for row in rows]
     assert [row["gap"].split()[0] for row in found] == ["0.203", "0.105", "0.003", "-0.095"]
-    assert found[0]["gap"] == f"0.203 ± {half:.3f}"
+    assert found[0]["gap"] == f"0.203 ± {half:.3f} better"
     assert [row["seeds"] for row in found] == ["3", "2", "3", "2"]  # one has collapsed
-    assert [row["by gap?"] for row in found] == [
-        "confirmed",
-        "not shown",
-        "not shown",
-        "the opposite",
-    ]
+    assert [row["verdict"] for row in found] == ["confirmed", "not shown", "not shown", last]
+    assert found[3]["gap"].endswith(" worse")
+    assert found[3]["cross-talk"].endswith(" better") == cross_talk_moves
 
 
 def test_recipes_are_compared_at_equal_reconstruction_over_the_same_seeds():

@@ -170,6 +170,8 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     for rows in (show(records) for show in (table, scores, claims, way_of_the_class)):
         experiments.show(rows)
+    if records:
+        print(runs.floor(records))
     if panels(records):
         experiments.save(figure(records), experiments.pictures(options) / "kl_weight.png")
 

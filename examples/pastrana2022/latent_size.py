@@ -71,6 +71,7 @@ def main() -> None:
     records = runs.sweep(options, settings_of)
     experiments.show(table(records))
     if records:
+        print(runs.floor(records))
         print(f"smallest D within one standard error of the best: {sufficient(records)}")
         experiments.save(figure(records), experiments.pictures(options) / "latent_size.png")
 

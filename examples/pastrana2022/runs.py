@@ -248,6 +248,15 @@ def _floors(images: Tensor) -> Results:
     return {"floor": own.item(), "of_mean_image": of_mean.item()}
 
 
+def floor(records: dict[str, experiments.Record]) -> str:
+    """What reconstruction is to be compared with: no model comes below the first figure."""
+    results = next(iter(records.values()))["results"]
+    return (
+        f"cross-entropy of test images with themselves {results['floor']:.2f} nats, "
+        f"with their mean {results['of_mean_image']:.2f}"
+    )
+
+
 def aligned(model: disvae.VAE, settings: Settings) -> alignment.Alignment:
     """The dimensions that carry line weight, tilt and width."""
     digits = digits_of(settings, train=False)

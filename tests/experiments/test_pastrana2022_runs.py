@@ -43,6 +43,8 @@ def test_a_sweep_of_some_runs_trains_and_draws_no_others(
             "mutual_information",
             "total_correlation",
             "reconstruction_with_shuffled_labels",
+            "floor",
+            "of_mean_image",
         )
         results = dict.fromkeys(runs.ALIGNMENT, scored) | dict.fromkeys(known, 1.0)
         return results | {"carriers": None if collapsed else [row] * 3}

@@ -129,8 +129,23 @@ def sweep_as_asked(
 
 def write(path: Path, content: Any) -> None:
     """Write a JSON file whole, or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _whole(path, lambda part: part.write_text(text))
+
+
+def weights_of(path: Path) -> Path:
+    """The file of the weights of a run, whose name may have points of its own."""
+    return path.with_name(f"{path.name}.pt")
+
+
+def write_weights(path: Path, content: Any) -> None:
+    """Write what torch can save whole, or not at all."""
+    _whole(path, lambda part: torch.save(content, part))
+
+
+def _whole(path: Path, write_to: Callable[[Path], object]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    write_to(part)
     os.replace(part, path)
 
 

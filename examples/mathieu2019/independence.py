@@ -71,7 +71,7 @@ def run(settings: Settings, path: Path) -> Results:
     objective = objectives.BetaVAE(float(settings["beta"]))
     training = {name: settings[name] for name in ("epochs", "batch_size", "lr")}
     experiments.fit(model, objective, images, **training)
-    torch.save(model.state_dict(), path.with_name(f"{path.name}.pt"))  # names have dots
+    experiments.write_weights(experiments.weights_of(path), model.state_dict())
     return measured(model, images, dataset.factors.numpy(), settings)
 
 

@@ -78,7 +78,7 @@ def run(settings: Settings, path: Path) -> Results:
     kept = train[torch.randperm(len(train))[: settings["train"]]]
     training = {name: settings[name] for name in ("epochs", "batch_size", "lr")}
     experiments.fit(model, objective, kept, **training)
-    torch.save(model.state_dict(), path.with_name(f"{path.name}.pt"))  # names have dots
+    experiments.write_weights(experiments.weights_of(path), model.state_dict())
     labels = data.FashionMNIST(train=False).labels.numpy()
     return measured(model, test, labels, settings)
 

@@ -10,7 +10,6 @@ revision and seconds are those of measuring.
 
 import argparse
 import functools
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +122,7 @@ def trained(settings: Settings, path: Path) -> disvae.VAE:
     digits = digits_of(settings, train=True)
     torch.manual_seed(settings["seed"])
     model = model_of(settings, digits.images)
-    weights = path.with_name(f"{path.name}.pt")  # names have points of their own
+    weights = experiments.weights_of(path)
     if weights.exists():
         kept = torch.load(weights, map_location=torch.get_default_device())
         if kept["settings"] != settings:
@@ -138,9 +137,7 @@ def trained(settings: Settings, path: Path) -> disvae.VAE:
         make_optimizer=torch.optim.Adagrad,
         **{name: settings[name] for name in ("epochs", "batch_size", "lr")},
     )
-    part = weights.with_name(f"{weights.name}.part")  # whole, or not at all
-    torch.save({"settings": settings, "model": model.state_dict()}, part)
-    os.replace(part, weights)
+    experiments.write_weights(weights, {"settings": settings, "model": model.state_dict()})
     return model
 
 

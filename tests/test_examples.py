@@ -13,9 +13,6 @@ from PIL import Image
 import disvae
 
 ROOT = Path(__file__).parents[1]
-needs_data = pytest.mark.skipif(
-    "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
-)
 
 
 def run(arguments, folder):
@@ -73,7 +70,7 @@ def test_the_quickstart_learns_and_shows_it(tmp_path):
 
 
 @pytest.mark.slow
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.parametrize("data", ["mnist", "fashion-mnist", "dsprites"])
 def test_the_quickstart_runs_on_real_images(data, tmp_path):
     finished = run([ROOT / "examples" / "quickstart.py", "--data", data, "--epochs", "1"], tmp_path)

@@ -230,6 +230,11 @@ def evaluating(model: VAE) -> Iterator[None]:
         yield
 
 
+def device_of(model: nn.Module) -> torch.device | None:
+    """Where a model computes: the device of its first parameter, or None where it has none."""
+    return next((parameter.device for parameter in model.parameters()), None)
+
+
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode; every submodule gets its own mode back."""

@@ -1,7 +1,5 @@
 """Slant, thickness and width are found in a model of digits, and knobs turn them."""
 
-import os
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from disvae import alignment, data, decoders, encoders, objectives, priors
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("DISVAE_DATA" not in os.environ, reason="set DISVAE_DATA to run it")
+@pytest.mark.real_data
 def test_a_model_of_digits_has_knobs():
     digits = data.MNIST()
     encoder, decoder = encoders.pastrana_mlp((1, 28, 28)), decoders.pastrana_mlp(10, (1, 28, 28))

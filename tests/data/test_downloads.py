@@ -114,6 +114,13 @@ def test_nothing_is_fetched_unasked(server, tmp_path):
     assert paths(tmp_path) == []
 
 
+@pytest.mark.parametrize("root", [3, True, b"/data"])
+def test_what_is_no_path_is_refused(root, is_clear):
+    with pytest.raises(TypeError, match="root to be the path of a folder") as caught:
+        MNIST(root)
+    is_clear(caught.value)
+
+
 IMAGE_PAGE = "/t10k-images-idx3-ubyte.gz"
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import struct
 from typing import ClassVar
 
@@ -126,12 +125,7 @@ def test_the_name_of_a_split_is_not_taken_for_the_training_images(root, is_clear
     assert "False for the test images" in str(caught.value)
 
 
-needs_data = pytest.mark.skipif(
-    not os.environ.get("DISVAE_DATA"), reason="DISVAE_DATA is unset: no real data"
-)
-
-
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.parametrize("train", [True, False])
 def test_real_attributes_belong_to_their_digits(train):
     data = MorphoMNIST(train=train)
@@ -145,7 +139,7 @@ def test_real_attributes_belong_to_their_digits(train):
     assert width[data.labels == 1].median() < 6 < 12 < width[data.labels == 0].median()
 
 
-@needs_data
+@pytest.mark.real_data
 def test_codes_are_reported_against_the_attributes():
     data = MorphoMNIST(train=False)
     model = disvae.VAE(

@@ -21,9 +21,6 @@ from disvae.data import MNIST, MorphologyTable, morphology, strokes
 
 NAMES = ("area", "length", "thickness", "slant", "width", "height")
 RNG = np.random.default_rng(0)
-needs_data = pytest.mark.skipif(
-    not os.environ.get("DISVAE_DATA"), reason="DISVAE_DATA is unset: no real data"
-)
 
 
 def published(split):
@@ -77,25 +74,25 @@ def check_agreement(found, expected):
         assert np.mean(error < 1e-12) >= 0.99, name
 
 
-@needs_data
+@pytest.mark.real_data
 def test_digits_have_the_published_attributes():
     images = MNIST(train=False).images[:1000]
     check_agreement(morphology(images).to_array(), published("t10k")[:1000])
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_all_test_digits_have_the_published_attributes():
     check_agreement(morphology(MNIST(train=False).images).to_array(), published("t10k"))
 
 
-@needs_data
+@pytest.mark.real_data
 def test_training_digits_have_the_tabled_attributes():
     images = MNIST().read(torch.arange(0, 60_000, 300))[0]
     check_agreement(morphology(images).to_array(), published("train")[::300])
 
 
-@needs_data
+@pytest.mark.real_data
 def test_the_first_training_digit_has_the_attributes_that_its_authors_give():
     table = morphology(MNIST().read(torch.tensor([0]))[0])
     area, length, thickness = 107.3125, 50.26650429449552, 2.4606583773939543

@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -7,9 +5,7 @@ from torch.utils.data import DataLoader
 
 from disvae.data import MNIST, DSprites, FashionMNIST, shapes
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("DISVAE_DATA"), reason="DISVAE_DATA is unset: no real data"
-)
+pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module")

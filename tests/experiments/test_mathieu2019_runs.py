@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import os
 import sys
 
 import numpy as np
@@ -66,11 +65,6 @@ def test_each_run_keeps_weights_of_its_own(name, source, run, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == [f"{run}.pt"]
 
 
-needs_data = pytest.mark.skipif(
-    "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
-)
-
-
 @pytest.mark.slow
 def test_pinwheel_overlap_by_beta_and_structure_by_alpha(tmp_path, quick, medians):
     records, pictures = quick("pinwheel", tmp_path)
@@ -112,7 +106,7 @@ def test_a_run_of_the_pinwheel_repeats_bit_for_bit(tmp_path):
     }
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_sparsity_by_the_prior_and_divergence_by_alpha(tmp_path, quick, medians):
     records, pictures = quick("sparsity", tmp_path)
@@ -127,7 +121,7 @@ def test_sparsity_by_the_prior_and_divergence_by_alpha(tmp_path, quick, medians)
     assert hoyer[0.8, 100] > hoyer[0.0, 100] + 0.03
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_independence_costs_reconstruction_as_beta_grows(tmp_path, quick, medians):
     records, pictures = quick("independence", tmp_path)

@@ -1,7 +1,6 @@
 """The experiments of Pastrana, 2022."""
 
 import importlib
-import os
 import sys
 from pathlib import Path
 
@@ -288,11 +287,6 @@ def test_which_way_the_class_goes_is_seen_under_another_label():
     assert untold["reconstruction_with_shuffled_labels"] < 1
 
 
-needs_data = pytest.mark.skipif(
-    "DISVAE_DATA" not in os.environ, reason="DISVAE_DATA is unset: no real data"
-)
-
-
 def test_gap_given_the_class_asks_for_one_dimension_in_all_classes():
     grid = torch.cartesian_prod(torch.arange(3), *[torch.arange(10)] * 2).double()
     label, first, second = grid.T
@@ -320,7 +314,7 @@ def digits(tmp_path_factory, quick):
     return lambda name: quick(name, folder, paper="pastrana2022", pool="mnist")
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_one_latent_dimension_is_too_few_for_digits(digits, medians):
     records, pictures = digits("latent_size")
@@ -332,7 +326,7 @@ def test_one_latent_dimension_is_too_few_for_digits(digits, medians):
         assert record["results"]["reconstruction"] < record["results"]["of_mean_image"]
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_the_class_goes_through_the_condition_and_weight_costs_reconstruction(digits, medians):
     records, pictures = digits("kl_weight")
@@ -358,7 +352,7 @@ def test_the_class_goes_through_the_condition_and_weight_costs_reconstruction(di
             assert results["class_kept_under_other_label"] < 0.1
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_single_digits_and_the_plane_of_digits(digits):
     records, pictures = digits("single_digits")
@@ -368,7 +362,7 @@ def test_single_digits_and_the_plane_of_digits(digits):
     assert len(digits("manifold")[1]) == 4
 
 
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_every_recipe_turns_thickness(digits):
     records, pictures = digits("knobs")

@@ -134,6 +134,25 @@ def record(seed, **results):
     return {"settings": {"seed": seed}, "results": results}
 
 
+def test_standard_errors_are_of_the_seeds_that_have_a_figure():
+    known = [2.0, 5.0, 9.0]
+    values = [*known[:2], math.nan, known[2]]
+    assert experiments.standard_error(values) == pytest.approx(stats.sem(known))
+    assert math.isnan(experiments.standard_error([1.0, math.nan]))
+
+
+def test_runs_of_a_group_stand_in_the_order_of_their_seeds():
+    # "seed10" stands before "seed2" in a folder
+    records = {
+        f"weight{weight}-seed{seed}": {"settings": {"seed": seed, "weight": weight}}
+        for seed in (10, 0, 2)
+        for weight in (1, 4)
+    }
+    groups = experiments.over_seeds(records, "weight")
+    seeds = {key: [run["settings"]["seed"] for run in runs] for key, runs in groups.items()}
+    assert seeds == {(1,): [0, 2, 10], (4,): [0, 2, 10]}
+
+
 def test_means_leave_out_a_run_that_has_no_figure():
     groups = [[record(0, score=1.0), record(1, score=None), record(2, score=4.0)]]
     groups += [[record(0, score=None)], [record(0, score=2.0)]]

@@ -13,7 +13,7 @@ from disvae.alignment.finding import Alignment
 from disvae.alignment.search import Search
 from disvae.alignment.sweeps import decoded
 from disvae.distributions import point
-from disvae.model import VAE, evaluating
+from disvae.model import VAE, device_of, evaluating
 from disvae.nn import check_context_type, check_float, full_precision
 
 _ROUNDING = 1e-6
@@ -149,7 +149,11 @@ class Knobs:
         return Search(self._model, self._found, list(values), dims, self._base, rows).run(target)
 
     def measure(self, x: Tensor) -> dict[str, Tensor]:
-        """What the attributes of data ``(B, *event)`` are measured as, by name, ``(B,)`` each."""
+        """What the attributes of data ``(B, *event)`` are measured as, by name, ``(B,)`` each.
+
+        Where the data that were aligned lie in [0, 1], these are first cut to it, as is what is
+        decoded.
+        """
         check_float(x, "x")
         table, names = torch.from_numpy(self._found.gauge(x)), self._found.names
         return {name: table[:, names.index(name)] for name in self.ranges}
@@ -236,7 +240,7 @@ def _code(model: VAE, base: Tensor, context: Tensor | None) -> Tensor:
             f"Expected one datum as base, of shape (1, ...), but got {tuple(base.shape)}; pass "
             f"x[:1]."
         )
-    device = next((p.device for p in model.parameters()), base.device)
+    device = device_of(model)
     context = None if context is None else context.to(device)
     return full_precision(point(model.encode(base.to(device), context)))[0].cpu()
 

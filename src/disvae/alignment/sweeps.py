@@ -14,7 +14,7 @@ from torch import Tensor
 from disvae.alignment.attributes import Floats, Gauge
 from disvae.alignment.finding import Curves
 from disvae.distributions import point
-from disvae.model import VAE, evaluating
+from disvae.model import VAE, device_of, evaluating
 
 # of a traversal with fewer measured frames nothing is said
 _LEAST_FRAMES = 3
@@ -148,7 +148,7 @@ def moved(base: Tensor, dims: Sequence[int], values: Tensor) -> Tensor:
 def decoded(model: VAE, z: Tensor, context: Tensor | None) -> Tensor:
     """Point estimates of the data for latents (B, D), on the CPU."""
     with evaluating(model):
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        device = device_of(model)
         context = None if context is None else context.to(device)
         return point(model.decode(z.to(device), context)).cpu()
 

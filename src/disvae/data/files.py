@@ -29,8 +29,16 @@ def data_folder(root: str | os.PathLike[str] | None) -> Path | None:
 
     It is `root`; or where that is None, the environment variable DISVAE_DATA; or where that is
     unset, the user's cache, if pooch is there to say where it is; or else None.
+
+    Raises:
+        TypeError: `root` is no path.
     """
     if root is not None:
+        if not isinstance(root, str | os.PathLike):
+            raise TypeError(
+                f"Expected root to be the path of a folder, but got {type(root).__name__}; pass a "
+                f"string, or None for the folder that {VARIABLE} names."
+            )
         return Path(root)
     if folder := os.environ.get(VARIABLE):
         return Path(folder)

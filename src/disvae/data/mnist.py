@@ -40,7 +40,7 @@ class IDXDataset(BatchedDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
-        TypeError: `train` is no bool.
+        TypeError: `root` is no path, or `train` no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.
@@ -142,7 +142,7 @@ class MNIST(IDXDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
-        TypeError: `train` is no bool.
+        TypeError: `root` is no path, or `train` no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.
@@ -190,7 +190,7 @@ class FashionMNIST(IDXDataset):
         An item is `(image, label)`: float32 (1, 28, 28) in [0, 1], and an int64 scalar.
 
     Raises:
-        TypeError: `train` is no bool.
+        TypeError: `root` is no path, or `train` no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the published one.
         ConnectionError: A download failed.

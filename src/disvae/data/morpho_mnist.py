@@ -44,7 +44,7 @@ class MorphoMNIST(MNIST):
         digits see `labels`.
 
     Raises:
-        TypeError: `train` is no bool.
+        TypeError: `root` is no path, or `train` no bool.
         FileNotFoundError: A file is not there.
         ValueError: A file is damaged, or its content is not the expected one.
         ConnectionError: A download failed.

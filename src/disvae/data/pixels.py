@@ -150,6 +150,6 @@ def _check_values(images: Tensor) -> None:
         )
     if images.ndim > 2 and not 0 <= low <= high <= 1:
         raise ValueError(
-            f"Expected float images to lie in [0, 1], but got values from {low:g} to {high:g}; "
+            f"Expected float images to lie in [0, 1], but got values from {low:.8g} to {high:.8g}; "
             f"rescale them, or pass vectors of shape (N, D) for data of any range."
         )

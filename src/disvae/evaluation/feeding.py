@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from disvae.model import VAE
+from disvae.model import VAE, device_of
 from disvae.nn import as_pair, check_float, check_int
 
 Data = Tensor | Dataset | Iterable[Any]
@@ -44,7 +44,7 @@ def batches(
                 "Expected a function as context for a loader, which may shuffle, but got a tensor; "
                 "pass a function from the batch's second item to its context, or a data set."
             )
-    device = next((p.device for p in model.parameters()), None)
+    device = device_of(model)
     start = 0
     for batch in loader:
         x, y = as_pair(batch)

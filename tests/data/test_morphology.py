@@ -388,7 +388,7 @@ def test_a_table_prints_the_quantiles_of_the_pictures_with_ink():
     [
         (np.zeros((5, 3, 28, 28)), {}, "grey images"),
         (np.zeros((5, 28, 28, 1)), {}, "channels last"),
-        (np.zeros((28, 28)), {}, "its own row"),
+        (np.zeros((28, 28)), {}, "one row an image"),
         (np.zeros((28, 28, 3)), {}, "one colour image"),
         (np.zeros((32, 28, 4), dtype=np.uint8), {}, "got (32, 28, 4)"),
         (np.zeros((5, 784)), {}, "grey images"),

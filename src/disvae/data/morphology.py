@@ -205,8 +205,8 @@ def _eight_bits(images: ArrayLike | Tensor) -> strokes.Pictures:
     shape = tuple(pixels.stored.shape)
     if len(shape) != 4 or shape[1] != 1:
         raise ValueError(
-            f"Expected grey images of shape (N, H, W) or (N, 1, H, W), but got {shape}; take one "
-            f"channel or the mean of all (images.mean(1)), and give a single image its own row."
+            f"Expected grey images of shape (N, H, W) or (N, 1, H, W), but got {shape}; take "
+            f"the mean of colours, images.mean(1), or reshape to one row an image."
         )
     # No stroke is drawn on 3 or 4 columns alone: this is one colour image, its channels last.
     if shape[3] in (3, 4) and min(shape[0], shape[2]) > 4:

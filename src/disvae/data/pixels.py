@@ -100,7 +100,8 @@ def as_tensor(values: ArrayLike | Tensor, name: str) -> Tensor:
     try:
         array = np.asarray(values)
     except ValueError:
-        raise TypeError(_not_numeric(name, "rows of unequal length")) from None
+        got = f"{type(values).__name__} with rows of unequal length"
+        raise TypeError(_not_numeric(name, got)) from None
     if array.dtype.kind not in "biuf":
         raise TypeError(_not_numeric(name, f"the dtype {array.dtype}"))
     # Torch reads neither foreign byte orders nor long doubles, and few unsigned types.
@@ -150,6 +151,6 @@ def _check_values(images: Tensor) -> None:
         )
     if images.ndim > 2 and not 0 <= low <= high <= 1:
         raise ValueError(
-            f"Expected float images to lie in [0, 1], but got values from {low:.8g} to {high:.8g}; "
+            f"Expected float images to lie in [0, 1], but got values from {low:g} to {high:.8g}; "
             f"rescale them, or pass vectors of shape (N, D) for data of any range."
         )

@@ -58,12 +58,13 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
     """How well each attribute is carried in the paper's three models, over seeds.
 
     Gap, rank correlation and the latter given the other attributes are of codes of test images;
-    monotonicity and cross-talk of decoded traversals.
+    slope, monotonicity and cross-talk of decoded traversals, by which a dimension is chosen. Last,
+    in how many seeds the gap is that of the same dimension.
     """
     columns = {"gap": "gap", "gap_given_class": "gap given class"}
     columns |= {"correlation": "rank correlation", "partial": "given the others"}
-    columns |= {"monotonicity": "monotonicity", "cross_talk": "cross-talk"}
-    rows = [["model", "attribute", "seeds", *columns.values()]]
+    columns |= {"slope": "slope", "monotonicity": "monotonicity", "cross_talk": "cross-talk"}
+    rows = [["model", "attribute", "seeds", *columns.values(), "codes agree"]]
     groups = experiments.over_seeds(_plain(records), "conditional", "beta")
     for name, model in MODELS.items():
         several = groups.get((model["conditional"], float(model["beta"])), [])
@@ -71,7 +72,8 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
         for number, attribute in enumerate(runs.ATTRIBUTES):
             each = [carriers[number] for carriers in found]
             cells = [shown([_size(row[field]["value"]) for row in each], 2) for field in columns]
-            rows.append([name, attribute, str(len(each)), *cells])
+            agree = sum(row["agree"] for row in each)
+            rows.append([name, attribute, str(len(each)), *cells, f"{agree} of {len(each)}"])
     return rows
 
 

@@ -21,6 +21,13 @@ from examples.pastrana2022 import classes, kl_weight, knobs, latent_size, runs
 DIGITS = ("latent_size", "kl_weight", "knobs", "single_digits", "manifold")
 
 
+def carrier(value, **others):
+    """How an attribute is carried, with the same figure everywhere, or another where named."""
+    fields = ["gap", "gap_given_class", "correlation", "partial"]
+    fields += ["slope", "monotonicity", "cross_talk"]
+    return {field: {"value": others.get(field, value)} for field in fields} | {"agree": value > 0}
+
+
 @pytest.mark.parametrize("name", DIGITS)
 @pytest.mark.parametrize("collapsed", [False, True])
 @pytest.mark.parametrize("only", ["", "seed0", "beta10-", "conditional", "nothing of that name"])
@@ -32,8 +39,7 @@ def test_a_sweep_of_some_runs_trains_and_draws_no_others(
 
     def run(settings, path):
         scored = None if collapsed else 1.0
-        row = {f: {"value": 1.0} for f in ("gap", "gap_given_class", "correlation", "partial")}
-        row |= {f: {"value": 1.0} for f in ("monotonicity", "cross_talk")}
+        row = carrier(1.0)
         costs = ("elbo", "reconstruction", "kl", "continuous_bernoulli_elbo", "active_units")
         shares = ("class_in_codes", "other_label_seen", "class_kept_under_other_label")
         known = (
@@ -135,19 +141,18 @@ def test_recipes_are_compared_at_equal_reconstruction_over_the_same_seeds():
 
 
 def test_carriers_are_means_of_sizes_where_these_are_known():
-    fields = ("gap", "gap_given_class", "correlation", "partial", "monotonicity", "cross_talk")
-    known = [{field: {"value": value} for field in fields} for value in (-0.2, 0.4)]
-    unknown = {**known[0], "cross_talk": {"value": None}}
+    each = (carrier(-0.2), carrier(0.4), carrier(-0.2, cross_talk=None))
     model = {"objective": "beta-vae", "prior": "isotropic"}
     records = {
         str(seed): of_digits(seed, {"carriers": [row] * 3}, **model)
-        for seed, row in enumerate((*known, unknown))
+        for seed, row in enumerate(each)
     }
     header, row, *_ = knobs.carriers(records)
     found = dict(zip(header, row, strict=True))
     assert (found["attribute"], found["seeds"]) == ("thickness", "3")
     assert found["rank correlation"].startswith("0.27 ± ")
     assert found["cross-talk"].startswith("0.30 ± ")
+    assert found["codes agree"] == "1 of 3"
 
 
 @pytest.fixture

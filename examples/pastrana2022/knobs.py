@@ -78,19 +78,21 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
 
 
 def recipes(records: dict[str, Record]) -> list[list[str]]:
-    """For each recipe costs, scores, and the gap above the conditional β-VAE's.
+    """For each recipe costs, scores, and how far two of these are above the conditional β-VAE's.
 
-    The last is at equal reconstruction, seed by seed.
+    The last are at equal reconstruction, seed by seed.
     """
     groups = _recipes(records)
-    rows = [["model", "weight", "seeds", "reconstruction", "KL", *COLUMNS.values(), "gap above"]]
+    above = {"gap": "gap above", "cross_talk": "cross-talk above"}
+    header = ["model", "weight", "seeds", "reconstruction", "KL"]
+    rows = [[*header, *COLUMNS.values(), *above.values()]]
     plain = [run for (kind, _), several in groups.items() if kind == REFERENCE for run in several]
     for (kind, beta), several in groups.items():
         costs = [shown(values_of(several, field), 1) for field in ("reconstruction", "kl")]
         scores = [shown(values_of(several, field), 3) for field in COLUMNS]
-        above = [experiments.excess(run, plain, "gap") for run in several]
-        cells = [*costs, *scores, "–" if kind == REFERENCE else shown(above, 3)]
-        rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *cells])
+        compared = ([experiments.excess(run, plain, field) for run in several] for field in above)
+        ends = ["–" if kind == REFERENCE else shown(values, 3) for values in compared]
+        rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *costs, *scores, *ends])
     return rows
 
 

@@ -121,7 +121,7 @@ def test_recipes_are_compared_at_equal_reconstruction_over_the_same_seeds():
 
     def add(seed, beta, cost, gap, objective="beta-vae", conditional=True):
         results = dict.fromkeys(knobs.COLUMNS, 1.0) | {"kl": 1.0}
-        results |= {"reconstruction": cost, "gap": gap}
+        results |= {"reconstruction": cost, "gap": gap, "cross_talk": 1 - gap}
         settings = {"objective": objective, "prior": "isotropic", "conditional": conditional}
         record = of_digits(seed, results, beta=beta, **settings)
         records[f"{objective}-{beta}-{conditional}-{seed}"] = record
@@ -138,6 +138,7 @@ def test_recipes_are_compared_at_equal_reconstruction_over_the_same_seeds():
     assert [row["seeds"] for row in found] == ["3"] * 3
     half = stats.t.interval(0.95, 2, 0.0, 0.1 / 3**0.5)[1]
     assert [row["gap above"] for row in found] == ["–", "–", f"0.400 ± {half:.3f}"]
+    assert found[2]["cross-talk above"] == f"-0.400 ± {half:.3f}"
 
 
 def test_carriers_are_means_of_sizes_where_these_are_known():

@@ -46,11 +46,12 @@ COSTS = {
 SCORES = {
     "gap": "gap",
     "gap_given_class": "gap given class",
-    "correlation": "rank correlation",
+    "code_correlation": "correlation by codes",
+    "correlation": "correlation by decoding",
     "cross_talk": "cross-talk",
     "own_dimensions": "dimensions",
 }
-BETTER = {"gap": 1, "gap_given_class": 1, "correlation": 1, "cross_talk": -1, "own_dimensions": 1}
+BETTER = {field: -1 if field == "cross_talk" else 1 for field in SCORES}
 MARKS = {1: " better", 0: "", -1: " worse"}
 SHARES = {
     "class_in_codes": "class read off codes",

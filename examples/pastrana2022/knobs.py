@@ -33,7 +33,8 @@ RECIPES = {
 COLUMNS = {
     "gap": "gap",
     "gap_given_class": "gap given class",
-    "correlation": "rank correlation",
+    "code_correlation": "correlation by codes",
+    "correlation": "correlation by decoding",
     "monotonicity": "monotonicity",
     "cross_talk": "cross-talk",
     "own_dimensions": "dimensions",
@@ -57,12 +58,13 @@ def settings_of(size: str) -> runs.Runs:
 def carriers(records: dict[str, Record]) -> list[list[str]]:
     """How well each attribute is carried in the paper's three models, over seeds.
 
-    Gap, rank correlation and the latter given the other attributes are of codes of test images;
-    slope, monotonicity and cross-talk of decoded traversals, by which a dimension is chosen. Last,
-    in how many seeds the gap is that of the same dimension.
+    First of the dimension whose codes know most of it: gaps, rank correlation. Then of the one that
+    changes it most where it is moved: rank correlation, and figures of decoded traversals. Last, in
+    how many seeds both are the same.
     """
     columns = {"gap": "gap", "gap_given_class": "gap given class"}
-    columns |= {"correlation": "rank correlation", "partial": "given the others"}
+    columns |= {"code_correlation": "correlation by codes"}
+    columns |= {"correlation": "correlation by decoding", "partial": "given the others"}
     columns |= {"slope": "slope", "monotonicity": "monotonicity", "cross_talk": "cross-talk"}
     rows = [["model", "attribute", "seeds", *columns.values(), "codes agree"]]
     groups = experiments.over_seeds(_plain(records), "conditional", "beta")

@@ -267,6 +267,7 @@ ALIGNMENT = (
     "gap",
     "gap_given_class",
     "correlation",
+    "code_correlation",
     "monotonicity",
     "cross_talk",
     "own_dimensions",
@@ -275,19 +276,26 @@ ALIGNMENT = (
 
 
 def _of_alignment(found: alignment.Alignment, model: disvae.VAE, settings: Settings) -> Results:
-    """The means over the three attributes, and each one's row."""
+    """The means over the three attributes, and each one's row.
+
+    Beside the rank correlation of the dimension that changes an attribute most where it is moved,
+    that of the one whose codes know most of it: what an encoder tells apart is not always decoded.
+    """
     digits = digits_of(settings, train=False)
     with torch.no_grad():
         codes = point(model.encode(digits.images, digits.context(settings)))
     given = classes.gaps_given(codes[:, found.dimensions], digits.attributes, digits.labels)
     rows = found.to_dict()["carriers"]
-    for row, gap in zip(rows, given, strict=True):
+    for number, (row, gap) in enumerate(zip(rows, given, strict=True)):
+        place = found.dimensions.index(row["from_codes"])
         row["gap_given_class"] = {"value": gap}
+        row["code_correlation"] = {"value": found.correlation[place, number].item()}
     carriers = found.carriers
     means = {
         "gap": [carrier.gap for carrier in carriers],
         "gap_given_class": given,
         "correlation": [abs(carrier.correlation) for carrier in carriers],
+        "code_correlation": [abs(row["code_correlation"]["value"]) for row in rows],
         "monotonicity": [carrier.monotonicity for carrier in carriers],
         "cross_talk": [carrier.cross_talk for carrier in carriers],
     }

@@ -27,7 +27,8 @@ def settings_of(size: str) -> runs.Runs:
 def table(records: dict[str, Record]) -> list[list[str]]:
     """For each digit and β costs in nats and scores, with 95 % intervals over seeds."""
     costs = {"reconstruction": "reconstruction", "kl": "KL", "active_units": "active"}
-    scores = {"gap": "gap", "correlation": "rank correlation", "cross_talk": "cross-talk"}
+    scores = {"gap": "gap", "code_correlation": "correlation by codes"}
+    scores |= {"correlation": "correlation by decoding", "cross_talk": "cross-talk"}
     rows = [["digit", "β", "seeds", *costs.values(), *scores.values()]]
     for (digit, beta), several in experiments.over_seeds(records, "digit", "beta").items():
         cells = [shown(values_of(several, field), 1) for field in costs]

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ DIGITS = ("latent_size", "kl_weight", "knobs", "single_digits", "manifold")
 
 def carrier(value, **others):
     """How an attribute is carried, with the same figure everywhere, or another where named."""
-    fields = ["gap", "gap_given_class", "correlation", "partial"]
+    fields = ["gap", "gap_given_class", "code_correlation", "correlation", "partial"]
     fields += ["slope", "monotonicity", "cross_talk"]
     return {field: {"value": others.get(field, value)} for field in fields} | {"agree": value > 0}
 
@@ -151,7 +152,7 @@ def test_carriers_are_means_of_sizes_where_these_are_known():
     header, row, *_ = knobs.carriers(records)
     found = dict(zip(header, row, strict=True))
     assert (found["attribute"], found["seeds"]) == ("thickness", "3")
-    assert found["rank correlation"].startswith("0.27 ± ")
+    assert found["correlation by decoding"].startswith("0.27 ± ")
     assert found["cross-talk"].startswith("0.30 ± ")
     assert found["codes agree"] == "1 of 3"
 
@@ -164,6 +165,24 @@ def noise(monkeypatch):
     digits = runs.Digits(images, torch.arange(25) % 10, None)
     monkeypatch.setattr(runs, "digits_of", lambda settings, train: digits)
     return runs.one("quick", 0, conditional=True, latent_dim=2)
+
+
+def test_correlation_by_codes_is_that_of_the_dimension_that_codes_name(noise, monkeypatch):
+    (settings,) = noise.values()
+    model = runs.model_of(settings, runs.digits_of(settings, train=False).images)
+    monkeypatch.setattr(classes, "gaps_given", lambda *arguments: [0.0] * 3)
+    rows = [{"from_codes": dimension} for dimension in (0, 1, 1)]
+    figures = {"gap": 0.0, "correlation": 0.0, "monotonicity": 0.0, "cross_talk": 0.0}
+    found = SimpleNamespace(
+        dimensions=(1, 0),  # rows of the matrix
+        correlation=torch.tensor([[0.1, 0.2, -0.3], [-0.4, 0.5, 0.6]]),
+        carriers=[SimpleNamespace(dimension=0, **figures)] * 3,
+        to_dict=lambda: {"carriers": rows},
+    )
+    results = runs._of_alignment(found, model, settings)
+    each = [row["code_correlation"]["value"] for row in results["carriers"]]
+    assert each == pytest.approx([-0.4, 0.2, -0.3])
+    assert results["code_correlation"] == pytest.approx(0.3)
 
 
 def test_weights_are_kept_whole_or_not_at_all_and_are_those_of_any_other_order(

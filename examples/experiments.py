@@ -264,7 +264,8 @@ def shown(values: Sequence[float], digits: int = 2) -> str:
     mean, half = mean_and_interval(values)
     if math.isnan(mean):
         return "–"
-    return f"{mean:.{digits}f}" if math.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+    number = f"{mean:z.{digits}f}"
+    return number if math.isnan(half) else f"{number} ± {half:.{digits}f}"
 
 
 def show(rows: list[list[str]]) -> None:
@@ -275,10 +276,12 @@ def show(rows: list[list[str]]) -> None:
 
 
 def html(rows: list[list[str]]) -> str:
-    """A table for a page, a row of names first."""
-    lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[1:]]
+    """A table for a page, a row of names first; one wider than the page is scrolled."""
+    whole = [[cell.replace(" ± ", "&nbsp;±&nbsp;") for cell in row] for row in rows[1:]]
+    lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in whole]
     names = "".join(f"<th>{name}</th>" for name in rows[0])
-    return f'<table class="docutils"><tr>{names}</tr>{"".join(lines)}</table>'
+    table = f'<table class="docutils"><tr>{names}</tr>{"".join(lines)}</table>'
+    return f'<div style="overflow-x: auto; font-size: 0.8em">{table}</div>'
 
 
 def pictures(options: argparse.Namespace) -> Path:

@@ -70,7 +70,7 @@ def scores(records: dict[str, Record]) -> list[list[str]]:
 
     Means over the attributes, and by how many different dimensions they are carried.
     """
-    return _rows(records, SCORES, 3)
+    return _rows(records, SCORES, 2)
 
 
 def _rows(records: dict[str, Record], fields: dict[str, str], digits: int) -> list[list[str]]:
@@ -96,14 +96,14 @@ def claims(records: dict[str, Record]) -> list[list[str]]:
         "condition: with less without, β = 1": ((True, 1.0), (False, 1.0)),
         "condition: with less without, β = 10": ((True, 10.0), (False, 10.0)),
     }
-    rows = [["claim", "seeds", *SCORES.values(), "verdict"]]
+    rows = [["claim", "seeds", "verdict", *SCORES.values()]]
     for name, (first, second) in compared.items():
         pair = groups.get(first, []), groups.get(second, [])
         found = {field: experiments.differences(*pair, field) for field in SCORES}
         signs = {field: BETTER[field] * _sign(values) for field, values in found.items()}
         cells = [shown(values, 3) + MARKS[signs[field]] for field, values in found.items()]
         known = sum(not math.isnan(value) for value in found["gap"])  # both have not collapsed
-        rows.append([name, str(known), *cells, _verdict(set(signs.values()))])
+        rows.append([name, str(known), _verdict(set(signs.values())), *cells])
     return rows
 
 

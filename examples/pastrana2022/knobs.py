@@ -91,9 +91,9 @@ def recipes(records: dict[str, Record]) -> list[list[str]]:
     plain = [run for (kind, _), several in groups.items() if kind == REFERENCE for run in several]
     for (kind, beta), several in groups.items():
         costs = [shown(values_of(several, field), 1) for field in ("reconstruction", "kl")]
-        scores = [shown(values_of(several, field), 3) for field in COLUMNS]
+        scores = [shown(values_of(several, field), 2) for field in COLUMNS]
         compared = ([experiments.excess(run, plain, field) for run in several] for field in above)
-        ends = ["–" if kind == REFERENCE else shown(values, 3) for values in compared]
+        ends = ["–" if kind == REFERENCE else shown(values, 2) for values in compared]
         rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *costs, *scores, *ends])
     return rows
 

@@ -32,7 +32,7 @@ def table(records: dict[str, Record]) -> list[list[str]]:
     rows = [["digit", "β", "seeds", *costs.values(), *scores.values()]]
     for (digit, beta), several in experiments.over_seeds(records, "digit", "beta").items():
         cells = [shown(values_of(several, field), 1) for field in costs]
-        cells += [shown(values_of(several, field), 3) for field in scores]
+        cells += [shown(values_of(several, field), 2) for field in scores]
         rows.append([str(digit), f"{beta:g}", str(len(several)), *cells])
     return rows
 

@@ -138,8 +138,8 @@ def test_recipes_are_compared_at_equal_reconstruction_over_the_same_seeds():
     assert [row["model"] for row in found] == ["β-VAE", "β-VAE", "FactorVAE"]
     assert [row["seeds"] for row in found] == ["3"] * 3
     half = stats.t.interval(0.95, 2, 0.0, 0.1 / 3**0.5)[1]
-    assert [row["gap above"] for row in found] == ["–", "–", f"0.400 ± {half:.3f}"]
-    assert found[2]["cross-talk above"] == f"-0.400 ± {half:.3f}"
+    assert [row["gap above"] for row in found] == ["–", "–", f"0.40 ± {half:.2f}"]
+    assert found[2]["cross-talk above"] == f"-0.40 ± {half:.2f}"
 
 
 def test_carriers_are_means_of_sizes_where_these_are_known():

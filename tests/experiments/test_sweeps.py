@@ -128,6 +128,7 @@ def test_the_interval_is_that_of_students_t():
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
     assert math.isnan(experiments.mean_and_interval([1.0])[1])
+    assert experiments.shown([-0.004, 0.001], 1).startswith("0.0 ± ")  # and not -0.0
 
 
 def record(seed, **results):

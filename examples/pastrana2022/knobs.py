@@ -31,13 +31,13 @@ RECIPES = {
     ("beta-vae", "pca"): ("PCA prior", (1, 4)),
 }
 COLUMNS = {
+    "cross_talk": "cross-talk",
     "gap": "gap",
     "gap_given_class": "gap given class",
     "code_correlation": "correlation by codes",
     "correlation": "correlation by decoding",
-    "monotonicity": "monotonicity",
-    "cross_talk": "cross-talk",
     "own_dimensions": "dimensions",
+    "monotonicity": "monotonicity",
 }
 
 
@@ -64,8 +64,9 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
     """
     columns = {"gap": "gap", "gap_given_class": "gap given class"}
     columns |= {"code_correlation": "correlation by codes"}
-    columns |= {"correlation": "correlation by decoding", "partial": "given the others"}
-    columns |= {"slope": "slope", "monotonicity": "monotonicity", "cross_talk": "cross-talk"}
+    columns |= {"correlation": "correlation by decoding", "slope": "slope"}
+    columns |= {"cross_talk": "cross-talk", "monotonicity": "monotonicity"}
+    columns |= {"partial": "correlation given the others"}
     rows = [["model", "attribute", "seeds", *columns.values(), "codes agree"]]
     groups = experiments.over_seeds(_plain(records), "conditional", "beta")
     for name, model in MODELS.items():
@@ -82,19 +83,19 @@ def carriers(records: dict[str, Record]) -> list[list[str]]:
 def recipes(records: dict[str, Record]) -> list[list[str]]:
     """For each recipe costs, scores, and how far two of these are above the conditional β-VAE's.
 
-    The last are at equal reconstruction, seed by seed.
+    These are at equal reconstruction, seed by seed.
     """
     groups = _recipes(records)
-    above = {"gap": "gap above", "cross_talk": "cross-talk above"}
+    above = {"cross_talk": "cross-talk above", "gap": "gap above"}
     header = ["model", "weight", "seeds", "reconstruction", "KL"]
-    rows = [[*header, *COLUMNS.values(), *above.values()]]
+    rows = [[*header, *above.values(), *COLUMNS.values()]]
     plain = [run for (kind, _), several in groups.items() if kind == REFERENCE for run in several]
     for (kind, beta), several in groups.items():
         costs = [shown(values_of(several, field), 1) for field in ("reconstruction", "kl")]
         scores = [shown(values_of(several, field), 2) for field in COLUMNS]
         compared = ([experiments.excess(run, plain, field) for run in several] for field in above)
         ends = ["–" if kind == REFERENCE else shown(values, 2) for values in compared]
-        rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *costs, *scores, *ends])
+        rows.append([RECIPES[kind][0], f"{beta:g}", str(len(several)), *costs, *ends, *scores])
     return rows
 
 

@@ -53,7 +53,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"  # never an output of older code
 nb_execution_in_temp = True  # the pages may write pictures
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # seconds a cell, on a busy machine
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
